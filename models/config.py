@@ -1,0 +1,118 @@
+"""Every environment variable, its default and its unit; read once per process.
+
+`djinnbot doctor` prints this table with the source of each value.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from environs import Env
+
+
+def setting(name: str, default, text: str, kind: str = "str"):
+    """A field read from environment variable `name`; `kind` is the name of an environs parser."""
+    factory = default if callable(default) else lambda: default
+    return field(default_factory=factory, metadata={"name": name, "help": text, "kind": kind})
+
+
+@dataclass(frozen=True)
+class Config:
+    host: str = setting("HOST", "127.0.0.1", "address the API binds to")
+    port: int = setting("PORT", 8000, "TCP port of the API", "int")
+    data_dir: Path = setting("DATA_DIR", Path("data"), "database, agents, pipelines, workspaces, token file", "path")
+    database_url: str = setting("DATABASE_URL", "", "postgresql://...; unset: SQLite in DATA_DIR")
+    sqlite_synchronous: str = setting("SQLITE_SYNCHRONOUS", "NORMAL", "NORMAL, or FULL to survive a power cut")
+    redis_url: str = setting("REDIS_URL", "", "redis://...; unset: `djinnbot up` runs its own Valkey")
+    auth_enabled: bool = setting("AUTH_ENABLED", True, "false is accepted only on loopback", "bool")
+    api_token: str = setting("API_TOKEN", "", "an admin token beside the stored ones")
+    allowed_hosts: list = setting("ALLOWED_HOSTS", list, "host names accepted beside loopback's", "list")
+    cors_origins: list = setting("CORS_ORIGINS", list, "origins that browsers may call from", "list")
+    web_workers: int = setting("WEB_WORKERS", 1, "API processes", "int")
+    worker_processes: int = setting("WORKER_PROCESSES", 1, "worker processes", "int")
+    worker_concurrency: int = setting("WORKER_CONCURRENCY", 100, "steps one worker process works at once", "int")
+    default_model: str = setting("DEFAULT_MODEL", "", "provider/model used when nothing else names one")
+    egress_allow: list = setting("EGRESS_ALLOW", list, "host:port pairs that the egress rules let through", "list")
+    sandbox: str = setting("SANDBOX", "bwrap", "bwrap, or none: the operator accepts bare execution")
+    scripted_replies: str = setting("SCRIPTED_REPLIES", "", "YAML file for the `scripted` provider")
+    max_pending_runs: int = setting("MAX_PENDING_RUNS", 10_000, "queued runs before POST /runs answers 429", "int")
+    lease_seconds: float = setting("LEASE_SECONDS", 30.0, "a worker unseen for this long has lost its steps", "float")
+    log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning, error")
+    log_format: str = setting("LOG_FORMAT", "", "text or json; unset: text on a terminal, else json")
+
+    @property
+    def sqlite_path(self) -> Path:
+        return self.data_dir / "djinnbot.sqlite3"
+
+    @property
+    def token_file(self) -> Path:
+        return self.data_dir / "token"
+
+    @property
+    def workspaces_dir(self) -> Path:
+        return self.data_dir / "workspaces"
+
+    @property
+    def agents_dir(self) -> Path:
+        return self.data_dir / "agents"
+
+    @property
+    def pipelines_dir(self) -> Path:
+        return self.data_dir / "pipelines"
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+def load(environ: Mapping[str, str]) -> Config:
+    """A Config from `environ`. Raises environs.EnvError on a value of the wrong type."""
+    env = Env()
+    values = {}
+    for item in fields(Config):
+        name = item.metadata["name"]
+        if environ.get(name, "") != "":
+            parse = getattr(env, item.metadata["kind"])
+            values[item.name] = _parse(parse, name, environ[name])
+    return Config(**values)
+
+
+def _parse(parse, name: str, value: str):
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        return parse(name)
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@functools.cache
+def get() -> Config:
+    """The process's configuration."""
+    return load(os.environ)
+
+
+def provider_key(name: str) -> str | None:
+    """The API key in environment variable `name`, None if unset or blank."""
+    return os.environ.get(name, "").strip() or None
+
+
+def sources() -> list[tuple[str, object, str, str]]:
+    """(name, value, "environment" or "default", help) per setting, for `djinnbot doctor`."""
+    config = get()
+    return [
+        (
+            item.metadata["name"],
+            getattr(config, item.name),
+            "environment" if os.environ.get(item.metadata["name"]) else "default",
+            item.metadata["help"],
+        )
+        for item in fields(Config)
+    ]
