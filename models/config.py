@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -69,34 +68,17 @@ class Config:
         return f"http://{self.host}:{self.port}"
 
 
-def load(environ: Mapping[str, str]) -> Config:
-    """A Config from `environ`. Raises environs.EnvError on a value of the wrong type."""
+def load() -> Config:
+    """A Config from the environment. Raises environs.EnvError on a value of the wrong type."""
     env = Env()
-    values = {}
-    for item in fields(Config):
-        name = item.metadata["name"]
-        if environ.get(name, "") != "":
-            parse = getattr(env, item.metadata["kind"])
-            values[item.name] = _parse(parse, name, environ[name])
-    return Config(**values)
-
-
-def _parse(parse, name: str, value: str):
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        return parse(name)
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+    given = [item for item in fields(Config) if os.environ.get(item.metadata["name"])]
+    return Config(**{item.name: getattr(env, item.metadata["kind"])(item.metadata["name"]) for item in given})
 
 
 @functools.cache
 def get() -> Config:
     """The process's configuration."""
-    return load(os.environ)
+    return load()
 
 
 def provider_key(name: str) -> str | None:

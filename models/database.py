@@ -1,0 +1,152 @@
+"""The database: one handle for SQLite and PostgreSQL, `transaction()`, and hooks that run after commit."""
+
+from __future__ import annotations
+
+import functools
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import peewee
+from peewee import DatabaseProxy
+from playhouse.db_url import parse
+from playhouse.pool import PooledSqliteDatabase
+
+from models import config
+from models.errors import Unavailable
+
+db = DatabaseProxy()
+_hooks = threading.local()
+
+POOL_SIZE = 40  # connections per process
+BUSY_TIMEOUT_MS = 1000  # a blocked SQLite lock stops every greenlet of the process: give up early
+NOW_SQL = {
+    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    "postgres": "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+}
+
+
+def init(url: str | None = None) -> peewee.Database:
+    """Point the handle at `url` (default: the configuration's) and return it."""
+    db.initialize(connect(url))
+    return db.obj
+
+
+def connect(url: str | None = None, pool_size: int = POOL_SIZE) -> peewee.Database:
+    """A database of its own, not the shared handle. Raises ValueError on an unknown kind of URL."""
+    settings = config.get()
+    url = url or settings.database_url
+    if not url:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return _sqlite(str(settings.sqlite_path), settings.sqlite_synchronous, pool_size)
+    if url.startswith("sqlite:///"):
+        return _sqlite(url.removeprefix("sqlite:///"), settings.sqlite_synchronous, pool_size)
+    if re.match(r"postgres(ql)?://", url):
+        return _postgres(url, pool_size)
+    raise ValueError(f"DATABASE_URL must start with postgresql:// or sqlite:///, not {url.split(':')[0]}:")
+
+
+def _sqlite(path: str, synchronous: str, pool_size: int) -> peewee.Database:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pragmas = {
+        "journal_mode": "wal",
+        "synchronous": synchronous,
+        "busy_timeout": BUSY_TIMEOUT_MS,
+        "foreign_keys": 0,
+        "cache_size": -2000,
+    }
+    return PooledSqliteDatabase(
+        path, max_connections=pool_size, timeout=10, pragmas=pragmas, check_same_thread=False, autoconnect=True
+    )
+
+
+def _postgres(url: str, pool_size: int) -> peewee.Database:
+    from playhouse.postgres_ext import PooledPsycopg3Database
+
+    options = parse(url)
+    return PooledPsycopg3Database(
+        options.pop("database"), max_connections=pool_size, timeout=10, connect_timeout=5, **options
+    )
+
+
+def dialect() -> str:
+    """"sqlite" or "postgres"."""
+    return "sqlite" if isinstance(db.obj, peewee.SqliteDatabase) else "postgres"
+
+
+def now_sql() -> str:
+    """SQL for the database's clock in epoch milliseconds."""
+    return NOW_SQL[dialect()]
+
+
+@contextmanager
+def connection() -> Iterator[None]:
+    """Holds a connection for the block; joins the one that this greenlet already holds."""
+    if not db.is_closed():
+        yield
+        return
+    try:
+        db.connect()
+    except (peewee.OperationalError, peewee.InterfaceError) as error:
+        raise _unavailable(error) from error
+    try:
+        yield
+    finally:
+        if not db.is_closed():
+            db.close()
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """One transaction that takes the write lock at once; joins an enclosing one. Hooks run after its commit.
+
+    Raises Unavailable if the database cannot be reached or stays locked.
+    """
+    if getattr(_hooks, "depth", 0):
+        yield
+        return
+    with connection():
+        _hooks.depth, _hooks.calls = 1, []
+        try:
+            with _begin():
+                yield
+            calls = _hooks.calls
+        except peewee.OperationalError as error:
+            raise _unavailable(error) from error
+        finally:
+            _hooks.depth, _hooks.calls = 0, []
+    for call in calls:
+        call()
+
+
+def _begin():
+    return db.atomic("IMMEDIATE") if dialect() == "sqlite" else db.atomic()
+
+
+def on_commit(call: Callable[[], Any]) -> None:
+    """Runs `call` once the enclosing transaction has committed; never if it rolls back."""
+    _hooks.calls.append(call)
+
+
+def execute(sql: str, params: Sequence[Any] = ()):
+    """A cursor for hand-written SQL with `?` placeholders (hot paths only; elsewhere use peewee)."""
+    return db.execute_sql(_placeholders(sql) if dialect() == "postgres" else sql, tuple(params))
+
+
+@functools.cache
+def _placeholders(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+def rows(sql: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """The result of hand-written SQL as one dict per row."""
+    cursor = execute(sql, params)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    return Unavailable(f"The database cannot be used: {error}", "database_unavailable", retry_after=2)

@@ -1,0 +1,174 @@
+"""Events: what happened, in the order it happened, stored in the transaction of the change they describe.
+
+A stream is a run or a chat session; `seq` counts 1, 2, 3 ... in it without holes. `position` numbers all events of
+the platform; one publisher (the relay) assigns it after commit, so that a reader of positions never skips a late commit.
+Redis pub/sub carries each committed event as a hint; this table is the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import peewee
+
+from models import database
+from models.base import Model, dumps, now_ms
+
+TERMINAL_TYPES = frozenset({"run_complete", "run_failed", "run_cancelled"})
+SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}  # line ends to some readers of a stream
+ROWS_PER_INSERT = 100
+
+
+class StoredEvent(Model):
+    stream = peewee.TextField()
+    seq = peewee.IntegerField()
+    type = peewee.TextField()
+    epoch = peewee.IntegerField(null=True)
+    step_key = peewee.TextField(null=True)
+    agent_id = peewee.TextField(null=True)
+    data = peewee.TextField()  # the whole `data` of its SSE frame, one line of JSON
+    position = peewee.BigIntegerField(null=True, index=True)
+    created_at = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "events"
+        primary_key = peewee.CompositeKey("stream", "seq")
+        without_rowid = True
+
+
+@dataclass(slots=True)
+class Event:
+    """One event before it has a number. `payload` holds what is particular to its type."""
+
+    type: str
+    run_id: str | None = None
+    epoch: int | None = None
+    step_id: str | None = None
+    visit: int | None = None
+    attempt: int | None = None
+    item_index: int | None = None
+    session_id: str | None = None
+    agent_id: str | None = None
+    payload: dict[str, Any] = field(default_factory=dict)
+    timestamp: int = field(default_factory=now_ms)
+
+    def encode(self, seq: int) -> str:
+        """The `data` line: the envelope, then the payload."""
+        envelope = {
+            "type": self.type,
+            "seq": seq,
+            "timestamp": self.timestamp,
+            "run_id": self.run_id,
+            "epoch": self.epoch,
+            "step_id": self.step_id,
+            "visit": self.visit,
+            "attempt": self.attempt,
+            "item_index": self.item_index,
+            "session_id": self.session_id,
+            "agent_id": self.agent_id,
+        }
+        text = dumps(envelope | self.payload)
+        return text if text.isascii() else text.translate(SEPARATORS)
+
+
+def append(stream: str, last_seq: int, events: Sequence[Event]) -> None:
+    """Stores `events` as the numbers up to `last_seq`, which the caller has taken from the locked row."""
+    first = last_seq - len(events) + 1
+    rows = [
+        (stream, seq, event.type, event.epoch, event.step_id, event.agent_id, event.encode(seq), event.timestamp)
+        for seq, event in enumerate(events, first)
+    ]
+    insert(rows)
+
+
+def insert(rows: Sequence[tuple]) -> None:
+    """Rows of (stream, seq, type, epoch, step_key, agent_id, data, created_at); their readers hear of them at commit."""
+    for start in range(0, len(rows), ROWS_PER_INSERT):
+        part = rows[start : start + ROWS_PER_INSERT]
+        values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
+        database.execute(
+            f"INSERT INTO events (stream, seq, type, epoch, step_key, agent_id, data, created_at) VALUES {values}",
+            [value for row in part for value in row],
+        )
+    frames = [(row[0], row[1], row[2], row[6]) for row in rows]
+    database.on_commit(lambda: announce(frames))
+
+
+def announce(frames: Iterable[tuple[str, int, str, str]]) -> None:
+    """Hints the live readers: (stream, seq, type, data) of committed events. Never fails, never waits."""
+    for listener in listeners:
+        listener(frames)
+
+
+listeners: list = []  # the process's publisher to Redis; empty where nobody publishes (tests, tools)
+
+
+def after(stream: str, seq: int, limit: int = 500) -> list[dict]:
+    """`[{seq, type, data}]` of one stream beyond `seq`, oldest first."""
+    return database.rows(
+        "SELECT seq, type, data FROM events WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?", (stream, seq, limit)
+    )
+
+
+def page(
+    stream: str, after_seq: int, limit: int, types: Sequence[str] = (), step_id: str | None = None, epoch: int | None = None
+) -> list[dict]:
+    """As `after`, filtered: `types` are names, or prefixes that end in `*`."""
+    where, params = ["stream = ?", "seq > ?"], [stream, after_seq]
+    if types:
+        where.append("(" + " OR ".join("type LIKE ? ESCAPE '\\'" for _ in types) + ")")
+        params += [like_pattern(name) for name in types]
+    if step_id:
+        where.append("step_key = ?")
+        params.append(step_id)
+    if epoch is not None:
+        where.append("epoch = ?")
+        params.append(epoch)
+    sql = f"SELECT seq, type, data FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"
+    return database.rows(sql, (*params, limit))
+
+
+def like_pattern(name: str) -> str:
+    """`run_*` as a LIKE pattern."""
+    return name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%").replace("*", "%")
+
+
+def numbered_after(position: int, limit: int = 500) -> list[dict]:
+    """`[{position, stream, seq, type, data}]` of the whole platform beyond `position`, oldest first."""
+    return database.rows(
+        "SELECT position, stream, seq, type, data FROM events WHERE position > ? ORDER BY position LIMIT ?",
+        (position, limit),
+    )
+
+
+def head_position() -> int:
+    """The highest position assigned so far, 0 if none."""
+    return database.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0]
+
+
+def head_seq(stream: str) -> int:
+    """The highest `seq` of a stream, 0 if it has no events."""
+    return database.execute("SELECT coalesce(max(seq), 0) FROM events WHERE stream = ?", (stream,)).fetchone()[0]
+
+
+def assign_positions(limit: int = 1000) -> list[dict]:
+    """Numbers the events that have no position yet and returns them as `numbered_after` does. One caller at a time."""
+    found = database.rows(
+        "SELECT stream, seq, type, data FROM events WHERE position IS NULL ORDER BY stream, seq LIMIT ?",
+        (limit,),
+    )
+    head = head_position() if found else 0
+    for position, row in enumerate(found, head + 1):
+        row["position"] = position
+        database.execute(
+            "UPDATE events SET position = ? WHERE stream = ? AND seq = ?", (position, row["stream"], row["seq"])
+        )
+    return found
+
+
+def decode(data: str) -> dict:
+    """The `data` line of a frame as an object."""
+    return orjson.loads(data)

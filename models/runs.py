@@ -1,0 +1,185 @@
+"""Runs: one row each, which is also the lock, the fence and the event counter of everything in the run.
+
+`runs` is narrow because every step boundary updates it; the long texts live in `run_inputs`, written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import peewee
+
+from models import database, events
+from models.base import JSONField, Model, Stateful, now_ms
+from models.errors import LeaseLost, NotFound, StaleState
+from models.events import Event
+from models.status import RUN_SOURCES
+
+TASK_HEAD = 1_000  # characters of the task that lists show
+
+
+class Run(Stateful):
+    SOURCES = RUN_SOURCES
+
+    id = peewee.TextField(primary_key=True)
+    pipeline_id = peewee.TextField()
+    pipeline_version = peewee.TextField(null=True)
+    pipeline_hash = peewee.TextField()
+    project_id = peewee.TextField(null=True)
+    project_name = peewee.TextField(null=True)
+    task_id = peewee.TextField(null=True)
+    task_head = peewee.TextField()
+    task_truncated = peewee.BooleanField(default=False)
+    status = peewee.TextField()
+    status_reason = peewee.TextField(null=True)
+    outputs = JSONField(null=True)  # set at the end of an epoch; live ones come from the visits
+    error = peewee.TextField(null=True)
+    error_code = peewee.TextField(null=True)
+    failed_step = peewee.TextField(null=True)
+    epoch = peewee.IntegerField(default=1)
+    plan_version = peewee.IntegerField(default=0)  # +1 per planned change: who planned on an older one plans again
+    parent_run_id = peewee.TextField(null=True)
+    parent_step_id = peewee.TextField(null=True)
+    forked_from = JSONField(null=True)
+    schedule_id = peewee.TextField(null=True)
+    model_override = peewee.TextField(null=True)
+    max_cost_usd = peewee.DoubleField(null=True)
+    max_tokens = peewee.BigIntegerField(null=True)
+    max_duration_seconds = peewee.IntegerField()
+    on_budget = peewee.TextField()
+    input_tokens = peewee.BigIntegerField(default=0)
+    output_tokens = peewee.BigIntegerField(default=0)
+    cache_read_tokens = peewee.BigIntegerField(default=0)
+    cost_usd = peewee.DoubleField(default=0)
+    llm_calls = peewee.IntegerField(default=0)
+    tool_calls = peewee.IntegerField(default=0)
+    steps_total = peewee.IntegerField()
+    tags = JSONField(default=list)
+    webhook_url = peewee.TextField(null=True)
+    workspace_type = peewee.TextField(null=True)
+    task_branch = peewee.TextField(null=True)
+    warnings = JSONField(default=list)
+    created_by = peewee.TextField(null=True)
+    last_seq = peewee.IntegerField(default=0)
+    created_at = peewee.BigIntegerField()
+    updated_at = peewee.BigIntegerField()
+    started_at = peewee.BigIntegerField(null=True)
+    completed_at = peewee.BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "runs"
+        indexes = (
+            (("status", "id"), False),
+            (("pipeline_id", "id"), False),
+            (("project_id", "id"), False),
+            (("parent_run_id", "id"), False),
+            (("schedule_id", "id"), False),
+            (("status", "completed_at"), False),
+        )
+
+
+class RunInput(Model):
+    run_id = peewee.TextField(primary_key=True)
+    task_description = peewee.TextField()
+    human_context = peewee.TextField(null=True)
+    metadata = JSONField(default=dict)
+
+    class Meta:
+        table_name = "run_inputs"
+
+
+class RunTag(Model):
+    tag = peewee.TextField()
+    run_id = peewee.TextField()
+
+    class Meta:
+        table_name = "run_tags"
+        primary_key = peewee.CompositeKey("tag", "run_id")
+        without_rowid = True
+
+
+class RunAgent(Model):
+    """Which agents own a step of the run; one row each, written at create."""
+
+    agent_id = peewee.TextField()
+    run_id = peewee.TextField(index=True)
+
+    class Meta:
+        table_name = "run_agents"
+        primary_key = peewee.CompositeKey("agent_id", "run_id")
+        without_rowid = True
+
+
+def get(run_id: str) -> Run:
+    """Raises NotFound."""
+    run = Run.get_or_none(Run.id == run_id)
+    if run is None:
+        raise NotFound(f"Run {run_id} not found", "run_not_found")
+    return run
+
+
+def inputs(run_id: str) -> RunInput:
+    """The long texts of a run."""
+    return RunInput.get_by_id(run_id)
+
+
+def write(
+    run_id: str,
+    recorded: Sequence[Event],
+    *,
+    to: str | None = None,
+    epoch: int | None = None,
+    version: int | None = None,
+    fence: tuple[str, tuple] | None = None,
+    add: dict[str, float] | None = None,
+    **changes: Any,
+) -> int:
+    """Changes the run row and stores `recorded` as its next events; returns the run's new `last_seq`.
+
+    `to` is a status to go to; without it the run must be running. `epoch` and `version` are what the caller has seen;
+    `fence` an SQL condition with its parameters (a visit's token); `add` increments counters.
+    Raises LeaseLost if the run has moved on, StaleState if only the plan's version has.
+    """
+    sets, params = ["last_seq = last_seq + ?", "updated_at = ?"], [len(recorded), now_ms()]
+    if version is not None:
+        sets.append("plan_version = plan_version + 1")
+    for name, value in (add or {}).items():
+        sets.append(f"{name} = {name} + ?")
+        params.append(value)
+    if to is not None:
+        changes["status"] = str(to)
+    for name, value in changes.items():
+        sets.append(f"{name} = ?")
+        params.append(getattr(Run, name).db_value(value))
+    where, values = _guards(to, epoch, version, fence)
+    sql = f"UPDATE runs SET {', '.join(sets)} WHERE id = ? AND {' AND '.join(where)} RETURNING last_seq"
+    row = database.execute(sql, (*params, run_id, *values)).fetchone()
+    if row is None:
+        raise _refusal(run_id, to, epoch, version)
+    if recorded:
+        events.append(run_id, row[0], recorded)
+    return row[0]
+
+
+def _guards(to, epoch, version, fence) -> tuple[list[str], list]:
+    sources = sorted(RUN_SOURCES[to]) if to is not None else ["running"]
+    where, values = [f"status IN ({', '.join('?' * len(sources))})"], [str(source) for source in sources]
+    if epoch is not None:
+        where.append("epoch = ?")
+        values.append(epoch)
+    if version is not None:
+        where.append("plan_version = ?")
+        values.append(version)
+    if fence is not None:
+        where.append(fence[0])
+        values += fence[1]
+    return where, values
+
+
+def _refusal(run_id: str, to: str | None, epoch: int | None, version: int | None) -> Exception:
+    run = get(run_id)
+    moved_on = run.status not in (RUN_SOURCES[to] if to is not None else {"running"})
+    if version is not None and not moved_on and run.epoch == epoch and run.plan_version != version:
+        return StaleState(f"Run {run_id} was planned by another worker")
+    return LeaseLost(f"Run {run_id} is {run.status} in epoch {run.epoch}")

@@ -1,0 +1,27 @@
+"""Pipeline files as runs began with them, once per content hash."""
+
+from __future__ import annotations
+
+import peewee
+
+from models.base import Model, now_ms
+
+
+class Snapshot(Model):
+    hash = peewee.TextField(primary_key=True)  # sha256: of the file's bytes
+    pipeline_id = peewee.TextField()
+    text = peewee.TextField()
+    created_at = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "snapshots"
+
+
+def keep(hash: str, pipeline_id: str, text: str) -> None:
+    """Stores the text unless that content is stored already."""
+    Snapshot.insert(hash=hash, pipeline_id=pipeline_id, text=text, created_at=now_ms()).on_conflict_ignore().execute()
+
+
+def text_of(hash: str) -> str:
+    """The text that a run pinned."""
+    return Snapshot.get_by_id(hash).text

@@ -1,0 +1,138 @@
+"""API tokens and the single-use tickets of event streams. Only SHA-256 of either is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+import peewee
+
+from models import database
+from models.base import Model, new_id, now_ms
+from models.errors import Forbidden, Unauthorized
+
+PREFIX = "djb_"
+SCOPES = {"read": 1, "run": 2, "admin": 3}  # the ladder; `worker` stands beside it
+TICKET_SECONDS = 60
+TOUCH_MS = 60_000  # how stale `last_used_at` may be
+
+
+class Token(Model):
+    id = peewee.TextField(primary_key=True)
+    name = peewee.TextField()
+    scope = peewee.TextField()  # read, run, admin, worker
+    prefix = peewee.TextField()  # the first characters, to recognise it by
+    hash = peewee.TextField(unique=True)
+    created_at = peewee.BigIntegerField()
+    created_by = peewee.TextField(null=True)
+    expires_at = peewee.BigIntegerField(null=True)
+    last_used_at = peewee.BigIntegerField(null=True)
+    last_used_ip = peewee.TextField(null=True)
+    revoked_at = peewee.BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "tokens"
+
+    def allows(self, scope: str) -> bool:
+        """Whether this token's scope reaches `scope` ("any", "read", "run", "admin" or "worker")."""
+        if scope == "any" or scope == self.scope:
+            return True
+        return SCOPES.get(self.scope, 0) >= SCOPES.get(scope, len(SCOPES) + 1)
+
+    @property
+    def live(self) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now_ms())
+
+
+class Ticket(Model):
+    hash = peewee.TextField(primary_key=True)
+    token_id = peewee.TextField()
+    run_id = peewee.TextField(null=True)
+    session_id = peewee.TextField(null=True)
+    expires_at = peewee.BigIntegerField(index=True)
+
+    class Meta:
+        table_name = "tickets"
+
+
+def digest(secret: str) -> str:
+    """What is stored of a secret of 256 random bits."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def create(name: str, scope: str, created_by: str | None = None, expires_at: int | None = None) -> tuple[Token, str]:
+    """(the row, the token in plain, which is shown this once)."""
+    secret = PREFIX + secrets.token_urlsafe(32)
+    token = Token.create(
+        id=new_id("tok_"),
+        name=name,
+        scope=scope,
+        prefix=secret[:8],
+        hash=digest(secret),
+        created_at=now_ms(),
+        created_by=created_by,
+        expires_at=expires_at,
+    )
+    return token, secret
+
+
+def operator(configured: str) -> Token:
+    """The admin token of the configuration (`API_TOKEN`); it has no row."""
+    return Token(id="tok_environment", name="environment", scope="admin", prefix="", hash=digest(configured))
+
+
+def find(secret: str, configured: str = "") -> Token:
+    """The live token that is `secret`. Raises Unauthorized."""
+    if configured and hmac.compare_digest(secret.encode(), configured.encode()):
+        return operator(configured)
+    token = Token.get_or_none(Token.hash == digest(secret))
+    if token is None or not token.live:
+        raise Unauthorized("The token is unknown, expired or revoked")
+    return token
+
+
+def touch(token: Token, ip: str | None) -> None:
+    """Notes the use, at most once a minute."""
+    now = now_ms()
+    if token.created_at and now - (token.last_used_at or 0) > TOUCH_MS:
+        Token.update(last_used_at=now, last_used_ip=ip).where(Token.id == token.id).execute()
+
+
+def first_token(path: Path) -> str:
+    """The local admin token: read from `path`, or made and written there (0600) at the first start."""
+    if path.exists():
+        secret = path.read_text().strip()
+        if Token.get_or_none(Token.hash == digest(secret)):
+            return secret
+    _, secret = create("local", "admin")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret + "\n")
+    return secret
+
+
+def issue_ticket(token: Token, run_id: str | None, session_id: str | None) -> tuple[str, int]:
+    """(ticket, expires_at in ms) for one stream, bound to the run or session if given."""
+    secret, expires_at = secrets.token_urlsafe(32), now_ms() + TICKET_SECONDS * 1000
+    Ticket.delete().where(Ticket.expires_at < now_ms()).execute()
+    Ticket.create(hash=digest(secret), token_id=token.id, run_id=run_id, session_id=session_id, expires_at=expires_at)
+    return secret, expires_at
+
+
+def redeem(secret: str, run_id: str | None, session_id: str | None, configured: str = "") -> Token:
+    """The token that issued the ticket, which is used up. Raises Unauthorized, Forbidden."""
+    with database.transaction():
+        ticket = Ticket.get_or_none(Ticket.hash == digest(secret))
+        if ticket is None or not Ticket.delete().where(Ticket.hash == ticket.hash).execute():
+            raise Unauthorized("The ticket is unknown or used", "ticket_invalid")
+    if ticket.expires_at < now_ms():
+        raise Unauthorized("The ticket has expired", "ticket_invalid")
+    if (ticket.run_id, ticket.session_id) not in ((None, None), (run_id, session_id)):
+        raise Forbidden("The ticket was issued for another stream")
+    token = operator(configured) if ticket.token_id == "tok_environment" else Token.get_or_none(ticket.token_id)
+    if token is None or not token.live:
+        raise Unauthorized("The token behind the ticket is gone", "ticket_invalid")
+    return token
