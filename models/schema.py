@@ -1,0 +1,45 @@
+"""Every table, and the migrations that bring a database up to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playhouse.migrations import Runner
+
+from models import database
+from models.calls import LLMCall, ToolUse
+from models.events import StoredEvent
+from models.idempotency import IdempotencyKey
+from models.leases import Lease
+from models.outbox import Outbox
+from models.runs import Run, RunAgent, RunInput, RunTag
+from models.snapshots import Snapshot
+from models.tokens import Ticket, Token
+from models.visits import Attempt, VisitRow
+from models.workers import Worker
+
+TABLES = [
+    Attempt,
+    IdempotencyKey,
+    LLMCall,
+    Lease,
+    Outbox,
+    Run,
+    RunAgent,
+    RunInput,
+    RunTag,
+    Snapshot,
+    StoredEvent,
+    Ticket,
+    Token,
+    ToolUse,
+    VisitRow,
+    Worker,
+]
+
+
+def migrate() -> list[str]:
+    """Applies the migrations that are missing; returns their names. Raises Unavailable."""
+    with database.connection():
+        runner = Runner(database.db.obj, str(Path(__file__).parent / "migrations"))
+        return [str(migration) for migration in runner.up() or []]
