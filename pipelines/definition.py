@@ -11,6 +11,11 @@ TIMEOUT_SECONDS = 1800
 MAX_TURNS = 200
 
 
+def fold(name: str) -> str:
+    """An output's name as it is stored and compared."""
+    return name.lower().replace("-", "_")
+
+
 @dataclass(frozen=True, slots=True)
 class Notify:
     agent: str
@@ -105,7 +110,7 @@ class Step:
     agent: str | None = None
     description: str = ""
     input: str = ""
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()  # folded, like `optional_outputs` and `result_from`
     optional_outputs: tuple[str, ...] = ()
     result_from: str | None = None
     on_result: dict[str, Action] = field(default_factory=dict)  # keys as written, in file order
@@ -157,9 +162,10 @@ class Pipeline:
     max_duration_seconds: int = 86_400
     max_parallel: int = 4
     budget: Budget = Budget()
-    needed_outputs: dict[str, tuple[str, ...]] = field(default_factory=dict)  # step key -> outputs worth a repair turn
-    extra_names: frozenset[str] = frozenset()  # names the file uses as outputs though no step declares them
-    required_variables: tuple[str, ...] = ()  # names that only a JSON `human_context` can give
+    needed_outputs: dict[str, tuple[str, ...]] = field(default_factory=dict)  # step key -> lower case
+    extra_names: frozenset[str] = frozenset()  # lower case: used like outputs, declared by no step
+    required_variables: tuple[str, ...] = ()  # names that only a JSON `human_context` can give, as written
+    strict_variables: tuple[str, ...] = ()  # those of them that stand outside every `if`
 
     @property
     def uses_task_description(self) -> bool:

@@ -1,0 +1,27 @@
+"""Reading of files that others may have put there: regular ones only, never through a link, never too much."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def read(path: Path, most: int) -> bytes:
+    """The bytes of a regular file, one more than `most` at the longest. Raises OSError for anything else."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path.name} is not a regular file")
+        return file.read(most + 1)
+
+
+def entries(directory: Path) -> Iterator[os.DirEntry]:
+    """What stands in a directory, by name, without hidden names; nothing if there is no such directory."""
+    try:
+        with os.scandir(directory) as found:
+            visible = [entry for entry in found if not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return
+    yield from sorted(visible, key=lambda entry: entry.name)
