@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import EMPTY_REGISTRY
 
 from pipelines.definition import Step, fold
+from pipelines.outputs import as_text, loads, unfenced
 
 MAX_MESSAGES = 10
 MAX_MESSAGE_CHARS = 300
@@ -56,24 +56,14 @@ def _validator(schema: dict[str, Any]) -> Draft202012Validator:
 def validate(schema: dict[str, Any], text: str) -> tuple[Any, list[str]]:
     """The value that `text` is, and what is wrong with it, as sentences for a repair turn. No messages: it is valid."""
     try:
-        value = json.loads(_unfenced(text), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        value = loads(unfenced(text.strip()))
+    except ValueError as error:
         return None, [f"not JSON: {error}"]
     try:
         errors = sorted(_validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
     except RecursionError:
         return None, ["nested too deep"]
     return value, [_message(error) for error in errors[:MAX_MESSAGES]]
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unfenced(text: str) -> str:
-    lines = text.strip().splitlines()
-    fenced = len(lines) > 1 and lines[0].startswith("```") and lines[-1].strip() == "```"
-    return "\n".join(lines[1:-1]) if fenced else text
 
 
 def _message(error: ValidationError | SchemaError) -> str:
@@ -94,11 +84,6 @@ def to_outputs(step: Step, value: Any, extra_names: frozenset[str] = frozenset()
     if len(step.outputs) == 1 and not outputs.get(step.outputs[0]):
         outputs[step.outputs[0]] = whole
     return outputs | {name: whole for name in WHOLE if name in extra_names}
-
-
-def as_text(value: Any) -> str:
-    """Texts as they are, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def instructions(schema: dict[str, Any]) -> str:
