@@ -1,0 +1,64 @@
+"""From `provider/model` to the client that can call it."""
+
+from __future__ import annotations
+
+import functools
+
+from models import config
+from models.errors import ConfigError
+from workers.clients import http
+from workers.clients.llm import catalogue as providers
+from workers.clients.llm import local
+from workers.clients.llm.base import Provider
+from workers.clients.llm.catalogue import Endpoint, ProviderInfo
+from workers.clients.llm.scripted import Scripted
+
+
+def resolve(model_id: str) -> tuple[Provider, str]:
+    """The provider and its own name of the model. Raises ConfigError that says what is missing."""
+    provider_id, _, model = model_id.partition("/")
+    if not model:
+        raise ConfigError(f"{model_id!r} is not of the form provider/model")
+    if provider_id == "scripted":
+        return _scripted(), model
+    if model_id == local.MODEL_ID:
+        return local.provider(), model
+    info = providers.find(provider_id)
+    if info is None:
+        raise ConfigError(f"no provider {provider_id!r}", hint=f"one of {', '.join(map(_id, catalogue()))}")
+    return _client(providers.endpoint(info)), model
+
+
+def default_model() -> str | None:
+    """DEFAULT_MODEL, else the first configured provider's own, else the local one if it is installed."""
+    if chosen := config.get().default_model:
+        return chosen
+    for info in catalogue():
+        if info.default_model and providers.is_configured(info):
+            return f"{info.id}/{info.default_model}"
+    return local.MODEL_ID if local.is_installed() else None
+
+
+def catalogue() -> tuple[ProviderInfo, ...]:
+    """The known providers in order of preference."""
+    return providers.catalogue()
+
+
+def _id(info: ProviderInfo) -> str:
+    return info.id
+
+
+@functools.cache
+def _scripted() -> Provider:
+    return Scripted()
+
+
+@functools.lru_cache(maxsize=256)
+def _client(endpoint: Endpoint) -> Provider:
+    """One client per address and key. The SDKs take half a second to load: a worker that needs none loads none."""
+    if endpoint.wire == "anthropic":
+        from workers.clients.llm.anthropic import Anthropic as Client
+    else:
+        from workers.clients.llm.openai import OpenAI as Client
+    http.parse(endpoint.base_url)
+    return Client(endpoint.base_url, endpoint.key or "none", http.client())
