@@ -35,8 +35,7 @@ def check_names(report: Report, pipeline: Pipeline, known: Known) -> None:
     for value, name in report.mentions["loop source"]:
         if not names.is_known(names.Use(name, None, False), pipeline.steps):
             value.warn("loop_source_undeclared", f"no step declares '{name}'")
-    for value, text in report.mentions["template"]:
-        _check_variables(value, text, pipeline)
+    _check_variables(report, pipeline)
 
 
 def _check_agents(report: Report, pipeline: Pipeline, known: Known) -> None:
@@ -59,11 +58,15 @@ def _check_model(value: Value, name: str, known: Known) -> None:
         value.warn("unknown_model", f"unknown provider '{provider}'")
 
 
-def _check_variables(value: Value, text: str, pipeline: Pipeline) -> None:
-    for use in dict.fromkeys(names.uses_in(text)):
-        if not names.is_known(use, pipeline.steps):
-            written = f"{use.owner}.{use.name}" if use.owner else use.name
-            value.warn("undeclared_variable", f"no step gives '{written}': it must come in with the run's context")
+def _check_variables(report: Report, pipeline: Pipeline) -> None:
+    """One warning a name, at its first use."""
+    unknown: dict[str, Value] = {}
+    for value, text in report.mentions["template"]:
+        for use in names.uses_in(text):
+            if not names.is_known(use, pipeline.steps):
+                unknown.setdefault(f"{use.owner}.{use.name}" if use.owner else use.name, value)
+    for name, value in unknown.items():
+        value.warn("undeclared_variable", f"no step gives '{name}': it must come in with the run's context")
 
 
 def check_schemas(report: Report, pipeline: Pipeline, known: Known) -> None:

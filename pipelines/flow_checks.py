@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipelines import flow, names
 from pipelines.definition import Pipeline, Step
 from pipelines.problems import Report
-from pipelines.results import allowed, default, same
+from pipelines.results import allowed, default, match, same
 from pipelines.text import Path
 
 MAX_LOOP_DEPTH = 3
@@ -40,10 +40,10 @@ class FlowChecks:
 
     def check_cycles(self) -> None:
         needs = flow.cycle(edge for edge in self.edges if edge.kind == "needs")
-        endless = flow.cycle(edge for edge in self.edges if edge.sure)
         if needs:
             self.report.error("needs_cycle", (*self.paths[needs[0]], "needs"), f"a circle: {_circle(needs)}")
-        elif endless:
+        endless = flow.cycle(edge for edge in self.edges if edge.sure and not (needs and edge.kind == "needs"))
+        if endless:
             self.warn("endless_cycle", endless[0], "", f"nothing ends this cycle: {_circle(endless)}")
 
     def check_reach(self) -> None:
@@ -86,7 +86,8 @@ class FlowChecks:
 
     def check_results(self, step: Step) -> None:
         ends = step.on_complete or step.key == self.pipeline.last_step
-        if step.on_result and not ends and default(step) is None:
+        decided = step.approval and all(match(step, option) for option in step.approval.options)
+        if step.on_result and not ends and not decided and default(step) is None:
             wanted = ", ".join(allowed(step))
             self.warn("unmatched_result", step.key, "onResult", f"a result other than {wanted} is asked for again")
 

@@ -259,7 +259,7 @@ def _choice(step: Step) -> str:
     values, name = allowed(step), result_name(step)
     if not values or not name:
         return ""
-    return f"`{name}` must begin with one of: {', '.join(values)}.\n"
+    return f"`{name}` decides what follows. It is compared with these values: {', '.join(values)}.\n"
 
 
 def repair_message(step: Step, names: list[str], reason: str | None = None) -> str:

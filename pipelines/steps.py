@@ -124,7 +124,9 @@ def read_with(value: Value) -> dict[str, str]:
 
 
 def read_action(value: Value) -> Action:
-    """A map, or a bare step key, which means `goto`."""
+    """A map, or a bare step key, which means `goto`; nothing means going on."""
+    if value.raw is None:
+        return Action()
     if not isinstance(value.raw, dict):
         return Action(goto=_goto(value))
     fields = Fields(value)
