@@ -83,6 +83,7 @@ class Script:
     key: str
     item_index: int | None = None
     opening: int = 0  # 0-based: the n-th attempt of that key in the run
+    item_opening: int = 0  # 0-based: the n-th attempt of that key and item in the run
     turn: int = 0  # 0-based: the n-th call of that attempt
 
 

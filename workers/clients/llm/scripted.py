@@ -58,10 +58,11 @@ def _choose(table: dict[str, Any], script: Script | None) -> Any:
     """The reply for one call: the opening picks the attempt, the turn picks within it, the last one repeats."""
     if script is None:
         return DEFAULT_REPLY
-    replies = table.get(f"{script.key}[{script.item_index}]") or table.get(script.key)
+    of_item = table.get(f"{script.key}[{script.item_index}]")
+    replies, opening = (of_item, script.item_opening) if of_item else (table.get(script.key), script.opening)
     if not replies:
         return DEFAULT_REPLY
-    attempt = replies[min(script.opening, len(replies) - 1)]
+    attempt = replies[min(opening, len(replies) - 1)]
     if not isinstance(attempt, list):
         return attempt
     return attempt[min(script.turn, len(attempt) - 1)] if attempt else DEFAULT_REPLY
