@@ -73,13 +73,18 @@ def _postgres(url: str, pool_size: int) -> peewee.Database:
 
 
 def dialect() -> str:
-    """"sqlite" or "postgres"."""
+    """ "sqlite" or "postgres"."""
     return "sqlite" if isinstance(db.obj, peewee.SqliteDatabase) else "postgres"
 
 
 def now_sql() -> str:
     """SQL for the database's clock in epoch milliseconds."""
     return NOW_SQL[dialect()]
+
+
+def now() -> int:
+    """The database's clock, epoch milliseconds."""
+    return execute(f"SELECT {now_sql()}").fetchone()[0]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Events: what happened, in the order it happened, stored in the transaction of the change they describe.
 
 A stream is a run or a chat session; `seq` counts 1, 2, 3 ... in it without holes. `position` numbers all events of
-the platform; one publisher (the relay) assigns it after commit, so that a reader of positions never skips a late commit.
+the platform; one publisher (the relay) assigns it after commit, so that a reader of positions skips no late commit.
 Redis pub/sub carries each committed event as a hint; this table is the truth.
 """
 
@@ -85,7 +85,7 @@ def append(stream: str, last_seq: int, events: Sequence[Event]) -> None:
 
 
 def insert(rows: Sequence[tuple]) -> None:
-    """Rows of (stream, seq, type, epoch, step_key, agent_id, data, created_at); their readers hear of them at commit."""
+    """Rows of (stream, seq, type, epoch, step_key, agent_id, data, created_at); readers hear of them at commit."""
     for start in range(0, len(rows), ROWS_PER_INSERT):
         part = rows[start : start + ROWS_PER_INSERT]
         values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
@@ -114,7 +114,12 @@ def after(stream: str, seq: int, limit: int = 500) -> list[dict]:
 
 
 def page(
-    stream: str, after_seq: int, limit: int, types: Sequence[str] = (), step_id: str | None = None, epoch: int | None = None
+    stream: str,
+    after_seq: int,
+    limit: int,
+    types: Sequence[str] = (),
+    step_id: str | None = None,
+    epoch: int | None = None,
 ) -> list[dict]:
     """As `after`, filtered: `types` are names, or prefixes that end in `*`."""
     where, params = ["stream = ?", "seq > ?"], [stream, after_seq]
@@ -152,6 +157,11 @@ def head_position() -> int:
 def head_seq(stream: str) -> int:
     """The highest `seq` of a stream, 0 if it has no events."""
     return database.execute("SELECT coalesce(max(seq), 0) FROM events WHERE stream = ?", (stream,)).fetchone()[0]
+
+
+def has_unnumbered() -> bool:
+    """Whether any event waits for its position."""
+    return database.execute("SELECT 1 FROM events WHERE position IS NULL LIMIT 1").fetchone() is not None
 
 
 def assign_positions(limit: int = 1000) -> list[dict]:

@@ -22,7 +22,8 @@ def hold(name: str, owner: str, ttl_ms: int) -> bool:
     now = database.now_sql()
     sql = (
         f"INSERT INTO leases (name, owner, until) VALUES (?, ?, {now} + ?) ON CONFLICT (name) DO UPDATE"
-        f" SET owner = excluded.owner, until = excluded.until WHERE leases.owner = excluded.owner OR leases.until < {now}"
+        " SET owner = excluded.owner, until = excluded.until"
+        f" WHERE leases.owner = excluded.owner OR leases.until < {now}"
     )
     with database.transaction():
         return database.execute(sql, (name, owner, ttl_ms)).rowcount == 1

@@ -14,7 +14,7 @@ from models import database, events
 from models.base import JSONField, Model, Stateful, now_ms
 from models.errors import LeaseLost, NotFound, StaleState
 from models.events import Event
-from models.status import RUN_SOURCES
+from models.status import RUN_SOURCES, RunStatus
 
 TASK_HEAD = 1_000  # characters of the task that lists show
 
@@ -129,20 +129,22 @@ def write(
     recorded: Sequence[Event],
     *,
     to: str | None = None,
-    epoch: int | None = None,
-    version: int | None = None,
+    at_status: str = RunStatus.RUNNING,
+    at_epoch: int | None = None,
+    at_version: int | None = None,
     fence: tuple[str, tuple] | None = None,
     add: dict[str, float] | None = None,
     **changes: Any,
 ) -> int:
     """Changes the run row and stores `recorded` as its next events; returns the run's new `last_seq`.
 
-    `to` is a status to go to; without it the run must be running. `epoch` and `version` are what the caller has seen;
-    `fence` an SQL condition with its parameters (a visit's token); `add` increments counters.
+    `to` is a status to go to; without it the run must be in `at_status`. `at_epoch` and `at_version` are what the
+    caller has seen; with a version the plan counts as changed. `fence` is an SQL condition with its parameters (a
+    visit's token); `add` increments counters.
     Raises LeaseLost if the run has moved on, StaleState if only the plan's version has.
     """
     sets, params = ["last_seq = last_seq + ?", "updated_at = ?"], [len(recorded), now_ms()]
-    if version is not None:
+    if at_version is not None:
         sets.append("plan_version = plan_version + 1")
     for name, value in (add or {}).items():
         sets.append(f"{name} = {name} + ?")
@@ -152,18 +154,21 @@ def write(
     for name, value in changes.items():
         sets.append(f"{name} = ?")
         params.append(getattr(Run, name).db_value(value))
-    where, values = _guards(to, epoch, version, fence)
+    where, values = _guards(_sources(to, at_status), at_epoch, at_version, fence)
     sql = f"UPDATE runs SET {', '.join(sets)} WHERE id = ? AND {' AND '.join(where)} RETURNING last_seq"
     row = database.execute(sql, (*params, run_id, *values)).fetchone()
     if row is None:
-        raise _refusal(run_id, to, epoch, version)
+        raise _refusal(run_id, _sources(to, at_status), at_epoch, at_version)
     if recorded:
         events.append(run_id, row[0], recorded)
     return row[0]
 
 
-def _guards(to, epoch, version, fence) -> tuple[list[str], list]:
-    sources = sorted(RUN_SOURCES[to]) if to is not None else ["running"]
+def _sources(to: str | None, at_status: str) -> list[str]:
+    return [at_status] if to is None else sorted(RUN_SOURCES[to])
+
+
+def _guards(sources, epoch, version, fence) -> tuple[list[str], list]:
     where, values = [f"status IN ({', '.join('?' * len(sources))})"], [str(source) for source in sources]
     if epoch is not None:
         where.append("epoch = ?")
@@ -177,9 +182,8 @@ def _guards(to, epoch, version, fence) -> tuple[list[str], list]:
     return where, values
 
 
-def _refusal(run_id: str, to: str | None, epoch: int | None, version: int | None) -> Exception:
+def _refusal(run_id: str, sources: list[str], epoch: int | None, version: int | None) -> Exception:
     run = get(run_id)
-    moved_on = run.status not in (RUN_SOURCES[to] if to is not None else {"running"})
-    if version is not None and not moved_on and run.epoch == epoch and run.plan_version != version:
+    if version is not None and run.status in sources and run.epoch == epoch and run.plan_version != version:
         return StaleState(f"Run {run_id} was planned by another worker")
     return LeaseLost(f"Run {run_id} is {run.status} in epoch {run.epoch}")

@@ -39,6 +39,7 @@ class VisitRow(Stateful):
     retry_count = peewee.IntegerField(default=0)
     max_retries = peewee.IntegerField(default=0)
     losses = peewee.IntegerField(default=0)  # workers that died in this visit
+    interrupted = peewee.TextField(null=True)  # why a running visit has no owner: worker_lost, deploy
     token = peewee.IntegerField(default=0)
     owner = peewee.TextField(null=True)
     due_at = peewee.BigIntegerField(null=True)  # ms, the database's clock: when `retrying` repeats
@@ -136,6 +137,4 @@ def save(rows: Sequence[dict], tokens: dict[int, int]) -> None:
 
 def of_run(run_id: str, epoch: int) -> list[VisitRow]:
     """The history of one epoch, in order of activation."""
-    return list(
-        VisitRow.select().where(VisitRow.run_id == run_id, VisitRow.epoch == epoch).order_by(VisitRow.n)
-    )
+    return list(VisitRow.select().where(VisitRow.run_id == run_id, VisitRow.epoch == epoch).order_by(VisitRow.n))

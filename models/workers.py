@@ -20,7 +20,9 @@ class Worker(Model):
     id = peewee.TextField(primary_key=True)
     host = peewee.TextField()
     pid = peewee.IntegerField()
-    process_started = peewee.BigIntegerField()  # clock ticks since boot: tells a process from a later one of the same pid
+    process_started = (
+        peewee.BigIntegerField()
+    )  # clock ticks since boot: tells a process from a later one of the same pid
     version = peewee.TextField()
     slots = peewee.IntegerField()
     busy = peewee.IntegerField(default=0)
@@ -65,6 +67,12 @@ def register(version: str, slots: int) -> str:
             seen_at=now,
         ).execute()
     return worker_id
+
+
+def unregister(worker_id: str) -> None:
+    """Forgets a worker that has ended."""
+    with database.transaction():
+        Worker.delete().where(Worker.id == worker_id).execute()
 
 
 def held_by(worker_id: str) -> list[tuple[str, int, int, int]]:

@@ -39,10 +39,10 @@ def begin(state: State) -> None:
 def judge(state: State, visit: Visit, outputs: dict[str, str]) -> Verdict:
     """Which action the outputs select. A verdict with `allowed` means: none, and that is a bad output."""
     step = state.step(visit)
+    result = results.result_of(step, outputs) if step.on_result else ""
     if not step.on_result or visit.type == "loop":
-        return Verdict()
-    result = results.result_of(step, outputs)
-    action = results.match(step, result)
+        return Verdict(result)
+    action = results.match(step, result) or results.default(step)
     if action is not None or step.on_complete or _needed_by(state, step.key):
         return Verdict(result, action)
     if not result.strip() or step.key == list(state.pipeline.steps)[-1]:
@@ -90,6 +90,16 @@ def _handled(state: State, visit: Visit, action: Action | None) -> bool:
     if action.goto:
         _goto(state, visit, action.goto, "failure")
     return bool(action.goto) or action.continue_loop
+
+
+def stop(state: State, error: StepError) -> None:
+    """The run fails as a whole, whatever its steps are doing."""
+    _give_up(state, None, error)
+
+
+def cancel(state: State, reason: str) -> None:
+    """Ends every step that is not over."""
+    _cancel(state, (), reason)
 
 
 def activate(state: State, key: str, scope: Scope, reason: str, source: Visit | None) -> None:
@@ -178,7 +188,7 @@ def _skip(state: State, step: Step, scope: Scope, reason: str, source: Visit | N
 
 def _when(state: State, step: Step, scope: Scope) -> bool:
     return all(
-        results.normalise(state.lookup(name, scope) or "") in {results.normalise(value) for value in wanted}
+        any(results.same(written, state.lookup(name, scope) or "") for written in wanted)
         for name, wanted in step.when.items()
     )
 
@@ -250,8 +260,7 @@ def _loop_done(state: State, visit: Visit, scope: Scope) -> None:
             activate(state, key, scope, "next", visit)
         _joins(state, visit, scope)
         return
-    action = results.match(step, results.result_of(step, visit.outputs or {})) if step.on_result else None
-    _route(state, visit, action, scope)
+    _route(state, visit, results.match(step, visit.result or "") or results.default(step), scope)
 
 
 def _left(state: State, scope: Scope) -> bool:
@@ -370,7 +379,7 @@ def _end_run(state: State) -> None:
 
 
 def _give_up(state: State, visit: Visit | None, error: StepError, failed_step: str | None = None) -> None:
-    state.ending = Ending("failed", error.message, error.code, failed_step or visit.step_key)
+    state.ending = Ending("failed", error.message, error.code, failed_step or (visit and visit.step_key))
     _cancel(state, (), "another branch failed")
 
 

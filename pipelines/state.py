@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.status import ACTIVE, StepStatus
-from pipelines.definition import Pipeline, Step
+from pipelines.definition import Pipeline, Step, fold
 
-Scope = tuple[tuple[str, int, int], ...]  # (loop step key, n of the visit that entered the loop, item index), outside in
+Scope = tuple[
+    tuple[str, int, int], ...
+]  # (loop step key, n of the visit that entered the loop, item index), outside in
 OPEN = ACTIVE | {StepStatus.PENDING}
 
 
@@ -39,6 +41,7 @@ class Visit:
     retry_count: int = 0
     max_retries: int = 0
     losses: int = 0
+    interrupted: str | None = None
     token: int = 0
     owner: str | None = None
     due_at: int | None = None
@@ -88,7 +91,13 @@ class State:
     """The visits of one epoch, and what the planner decided since it was loaded."""
 
     def __init__(
-        self, pipeline: Pipeline, visits: list[Visit], *, epoch: int = 1, version: int = 0, given: dict[str, str] | None = None
+        self,
+        pipeline: Pipeline,
+        visits: list[Visit],
+        *,
+        epoch: int = 1,
+        version: int = 0,
+        given: dict[str, str] | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.visits = visits
@@ -195,7 +204,7 @@ class State:
         """The value of `name` or `STEP.name` (rows 3 and 4 of the template's name table), None if unknown."""
         if "." in name:
             return self._step_value(*name.split(".", 1), scope)
-        value = self.view(scope).get(name)
+        value = self.view(scope).get(fold(name))
         return self.given.get(name) if value is None else value
 
     def _step_value(self, key: str, name: str, scope: Scope) -> str | None:
@@ -205,5 +214,5 @@ class State:
             if visit.step_key == key and visit.outputs is not None and visit.scope == scope[: len(visit.scope)]:
                 if name == "structured" and visit.structured is not None:
                     return json.dumps(visit.structured, ensure_ascii=False)
-                return visit.outputs.get(name.lower(), visit.outputs.get(name))
+                return visit.outputs.get(fold(name))
         return None

@@ -1,0 +1,62 @@
+"""Opening an attempt for work: its workspace, its feed, its deadline."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import gevent
+
+from models.base import now_ms
+from models.errors import AttemptTimeout, RunTimeout
+from pipelines.state import Visit
+from workers.agent import prompt, settings
+from workers.agent.feed import Feed
+from workers.agent.loop import Answer, Attempt
+from workers.holds import Hold
+from workers.walks import Walk
+
+
+class Opened:
+    """One attempt, made when it runs, so that whatever goes wrong in making it is the attempt's error."""
+
+    def __init__(self, walk: Walk, visit: Visit, hold: Hold, feed: Feed) -> None:
+        self.walk, self.visit, self.hold, self.feed = walk, visit, hold, feed
+
+    def run(self) -> Answer:
+        """The step's answer. Raises a StepError (a timeout among them) or LeaseLost."""
+        chosen = settings.resolve(self.walk, self.visit)
+        self.walk.workspace.mkdir(parents=True, exist_ok=True)
+        _write_progress(self.walk, self.visit)
+        with _deadline(self.walk, self.visit, chosen.timeout_seconds):
+            return Attempt(self.walk, self.visit, self.hold, chosen, self.feed).run()
+
+
+@contextlib.contextmanager
+def opened(walk: Walk, visit: Visit, hold: Hold) -> Iterator[Opened]:
+    with Feed(walk.run, visit, hold) as feed:
+        yield Opened(walk, visit, hold, feed)
+
+
+@contextlib.contextmanager
+def _deadline(walk: Walk, visit: Visit, seconds: float) -> Iterator[None]:
+    """Throws into the attempt when its own time or the run's is used up."""
+    left = seconds - (now_ms() - visit.started_at) / 1000
+    run_left = walk.run.max_duration_seconds - (now_ms() - walk.run.started_at) / 1000
+    error = AttemptTimeout(f"{visit.step_key} took longer than its {seconds:g} seconds")
+    if run_left < left:
+        error = RunTimeout(f"The run took longer than its {walk.run.max_duration_seconds} seconds")
+    with gevent.Timeout(max(min(left, run_left), 0.001), error):
+        yield
+
+
+def _write_progress(walk: Walk, visit: Visit) -> None:
+    """One line per finished item of the loop around, in a file the agent can read."""
+    if not visit.scope:
+        return
+    key, _, index = visit.scope[-1]
+    path = walk.workspace / prompt.PROGRESS_FILE.format(step=key)
+    path.parent.mkdir(exist_ok=True)
+    items = walk.state.entry(visit.scope).items[:index]
+    lines = (f"{number}. {' '.join(prompt.as_text(item).split())}\n" for number, item in enumerate(items, 1))
+    path.write_text("".join(lines), "utf-8")

@@ -1,0 +1,248 @@
+"""The journal of an attempt: every turn and tool call, stored as it happens.
+
+A worker that takes the attempt over finds the replies of earlier turns here and goes on at the next one.
+Each write is one transaction under the attempt's fence; its events and counters go with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models import database, runs
+from models.base import dumps, new_id, now_ms
+from models.calls import LLMCall, ToolUse
+from models.events import Event
+from models.runs import Run
+from pipelines.state import Visit
+from workers import walks
+from workers.agent.feed import Feed
+from workers.clients.llm import prices
+from workers.clients.llm.base import Message, Request, Thinking, ToolCall, Usage
+from workers.holds import Hold
+
+MAX_RESULT_CHARS = 10_000  # of a tool's result in its event
+
+
+@dataclass(slots=True)
+class Turn:
+    """One LLM call as it came out. `row` is its line of the ledger, `add` what it adds to the run's counters."""
+
+    number: int
+    message: Message
+    usage: Usage
+    finish_reason: str
+    row: dict[str, Any]
+    stored: bool = False
+
+    @property
+    def add(self) -> dict[str, float]:
+        return {
+            "input_tokens": self.usage.input_tokens,
+            "output_tokens": self.usage.output_tokens,
+            "cache_read_tokens": self.usage.cache_read_tokens,
+            "cost_usd": self.row["cost_usd"] or 0,
+            "llm_calls": 1,
+        }
+
+
+class Journal:
+    def __init__(self, run: Run, visit: Visit, hold: Hold, feed: Feed) -> None:
+        self._run, self._visit, self._hold, self._feed = run, visit, hold, feed
+        resumed = visit.interrupted is not None
+        self._turns = {row.turn: row for row in self._rows(LLMCall)} if resumed else {}
+        self._uses = {row.id: row for row in self._rows(ToolUse)} if resumed else {}
+
+    def _rows(self, table) -> list:
+        visit, run = self._visit, self._run
+        with database.connection():
+            return list(
+                table.select().where(
+                    table.run_id == run.id,
+                    table.epoch == run.epoch,
+                    table.n == visit.n,
+                    table.attempt == visit.attempt,
+                    table.status.in_(("ok", "intended", "done")),
+                )
+            )
+
+    def recorded(self, number: int) -> Turn | None:
+        """The turn as an earlier worker stored it; what it used counts for this attempt."""
+        row = self._turns.get(number)
+        if row is None:
+            return None
+        usage = Usage(row.input_tokens, row.output_tokens, row.cache_read_tokens, raw=row.raw_usage)
+        turn = Turn(number, _message(row.reply), usage, row.finish_reason, {"cost_usd": row.cost_usd}, stored=True)
+        self._hold.used.update(turn.add)
+        return turn
+
+    def turn(self, number: int, provider: str, request: Request, message: Message, usage: Usage, **facts: Any) -> Turn:
+        """A turn that has just been answered; not stored yet."""
+        row = {
+            "id": new_id("llm_"),
+            **self._place(number),
+            "agent_id": self._visit.agent_id,
+            "provider": provider,
+            "model": request.model,
+            "status": "ok",
+            "reply": _stored(message),
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_read_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "reasoning_tokens": usage.reasoning_tokens,
+            "cost_usd": prices.cost_usd(provider, request.model, usage),
+            "raw_usage": usage.raw,
+            "created_at": now_ms(),
+            **facts,
+        }
+        return Turn(number, message, usage, facts["finish_reason"], row)
+
+    def _place(self, turn: int) -> dict[str, Any]:
+        visit, run = self._visit, self._run
+        place = {"run_id": run.id, "epoch": run.epoch, "n": visit.n, "step_key": visit.step_key}
+        return place | {"attempt": visit.attempt, "turn": turn}
+
+    def call_event(self, turn: Turn) -> Event:
+        row = turn.row
+        return walks.event(
+            self._run,
+            "llm_call",
+            self._visit,
+            call_id=row["id"],
+            provider=row["provider"],
+            model=row["model"],
+            turn=turn.number,
+            input_tokens=row["input_tokens"],
+            output_tokens=row["output_tokens"],
+            cache_read_tokens=row["cache_read_tokens"],
+            cost_usd=row["cost_usd"],
+            duration_ms=row["duration_ms"],
+            finish_reason=turn.finish_reason,
+            error=None,
+            fallback_from=row.get("fallback_from"),
+            message_id=None,
+        )
+
+    def keep_last(self, turn: Turn) -> Event:
+        """Stores the turn that brought the answer, inside the transaction that completes the step."""
+        LLMCall.insert(turn.row).execute()
+        return self.call_event(turn)
+
+    def failed(self, number: int, provider: str, model: str, error: Exception, duration_ms: int) -> None:
+        """Records a call that brought no answer."""
+        row = {
+            "id": new_id("llm_"),
+            **self._place(number),
+            "agent_id": self._visit.agent_id,
+            "provider": provider,
+            "model": model,
+            "status": "error",
+            "error": str(error)[:4000],
+            "duration_ms": duration_ms,
+            "raw_usage": {},
+            "created_at": now_ms(),
+        }
+        turn = Turn(number, Message("assistant", ""), Usage(), "error", row | _nothing_used())
+        event = self.call_event(turn)
+        event.payload["error"] = str(error)[:4000]
+        self._write([*self._feed.take(), event], {"llm_calls": 1}, lambda: LLMCall.insert(row).execute())
+
+    def keep(self, turn: Turn, uses: Sequence[dict[str, Any]]) -> None:
+        """Stores a turn that goes on, with the tool calls it intends."""
+        recorded = [*self._feed.take(), self.call_event(turn), *self._start_events(uses[:1])]
+
+        def insert() -> None:
+            LLMCall.insert(turn.row).execute()
+            for use in uses:
+                ToolUse.insert(use).on_conflict_ignore().execute()
+
+        self._write(recorded, turn.add, insert)
+        turn.stored = True
+
+    def use(self, turn: int, index: int, call: ToolCall) -> dict[str, Any]:
+        """The ledger row of a tool call; its id is the same for every worker that comes to this call."""
+        place = self._place(turn)
+        key = dumps([*place.values(), index, call.name, call.arguments])
+        return place | {
+            "id": hashlib.sha256(key.encode()).hexdigest(),
+            "tool_call_id": call.id,
+            "tool_name": call.name,
+            "arguments": call.arguments,
+            "status": "intended",
+            "created_at": now_ms(),
+        }
+
+    def earlier(self, use: dict[str, Any]) -> ToolUse | None:
+        """What an earlier worker stored of this tool call."""
+        return self._uses.get(use["id"])
+
+    def done(self, use: dict[str, Any], result: str, is_error: bool, duration_ms: int, then: list[dict]) -> None:
+        """Stores a tool call's result, and announces the next one."""
+        recorded = [*self._feed.take(), self._end_event(use, result, is_error, duration_ms), *self._start_events(then)]
+        changes = {"status": "done", "result": result, "is_error": is_error, "duration_ms": duration_ms}
+        stored = ToolUse.update(**changes).where(ToolUse.id == use["id"])
+        self._write(recorded, {"tool_calls": 1}, stored.execute)
+
+    def _start_events(self, uses: Sequence[dict]) -> list[Event]:
+        return [
+            walks.event(
+                self._run,
+                "tool_call_start",
+                self._visit,
+                tool_call_id=use["tool_call_id"],
+                tool_name=use["tool_name"],
+                arguments=use["arguments"],
+                turn=use["turn"],
+                message_id=None,
+            )
+            for use in uses
+        ]
+
+    def _end_event(self, use: dict, result: str, is_error: bool, duration_ms: int) -> Event:
+        return walks.event(
+            self._run,
+            "tool_call_end",
+            self._visit,
+            tool_call_id=use["tool_call_id"],
+            tool_name=use["tool_name"],
+            result=result[:MAX_RESULT_CHARS],
+            result_truncated=len(result) > MAX_RESULT_CHARS,
+            is_error=is_error,
+            duration_ms=duration_ms,
+            replayed=False,
+            message_id=None,
+        )
+
+    def _write(self, recorded: list[Event], add: dict[str, float], store: Callable) -> None:
+        def write() -> None:
+            with database.transaction():
+                runs.write(self._run.id, recorded, at_epoch=self._run.epoch, fence=self._hold.fence, add=add)
+                store()
+
+        walks.patiently(self._hold, write)
+        walks.count(self._run, add)
+        self._hold.used.update(add)
+
+
+def _nothing_used() -> dict[str, Any]:
+    return {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cost_usd": None}
+
+
+def _stored(message: Message) -> dict[str, Any]:
+    return {
+        "text": message.content,
+        "thinking": [[block.text, block.signature, block.redacted] for block in message.thinking],
+        "tool_calls": [[call.id, call.name, call.arguments, call.problem] for call in message.tool_calls],
+    }
+
+
+def _message(reply: dict[str, Any]) -> Message:
+    return Message(
+        "assistant",
+        reply["text"],
+        tool_calls=tuple(ToolCall(*call) for call in reply["tool_calls"]),
+        thinking=tuple(Thinking(*block) for block in reply["thinking"]),
+    )

@@ -1,0 +1,135 @@
+"""What an attempt works with: model, limits, persona, tools; step over file over agent over server."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from models import config, database
+from models.errors import ConfigError
+from models.events import decode
+from pipelines import personas
+from pipelines.definition import MAX_RETRIES, MAX_TURNS, TIMEOUT_SECONDS
+from pipelines.state import State, Visit
+from workers.agent.toolbox import Toolbox
+from workers.clients.llm import registry
+from workers.tools.base import DEFAULT_TOOLS
+from workers.walks import Walk
+
+CACHE_SECONDS = 1.0  # how old an agent's folder as read may be
+NEUTRAL = "You are {name}. Work carefully, check what you did, and answer exactly in the form that is asked for."
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What must be known before an attempt is announced."""
+
+    model: str
+    max_retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    model: str
+    provider: str
+    system: str
+    toolbox: Toolbox
+    thinking_level: str | None
+    max_turns: int
+    timeout_seconds: float  # of the whole attempt, all takeovers together
+    opening: int  # 0-based: the n-th attempt of this step in the run
+    item_opening: int  # the same among attempts of this loop item
+
+
+def choose(walk: Walk, visit: Visit) -> Chosen:
+    """Model and repeats of the next attempt. Raises ConfigError if there is no model."""
+    step, agent = walk.state.step(visit), _config(visit.agent_id)
+    model = (
+        walk.run.model_override
+        or step.model
+        or agent.get("executor_model")
+        or agent.get("model")
+        or registry.default_model()
+    )
+    if not model:
+        hint = "set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) or install the `local` extra"
+        raise ConfigError(f"{step.key} has no model: {hint}", hint=hint)
+    return Chosen(model, _first(step.max_retries, agent.get("max_retries"), MAX_RETRIES))
+
+
+def resolve(walk: Walk, visit: Visit) -> Settings:
+    """Everything else, once the attempt is ours."""
+    step, agent = walk.state.step(visit), _config(visit.agent_id)
+    opening, item_opening = openings(walk, visit)
+    return Settings(
+        model=visit.model,
+        provider=visit.model.partition("/")[0],
+        system=_system(walk, visit.agent_id),
+        toolbox=_toolbox(tuple(_first(step.tools, agent.get("tools"), DEFAULT_TOOLS))),
+        thinking_level=_first(step.thinking_level, agent.get("thinking_level"), None),
+        max_turns=_first(step.max_turns, agent.get("max_turns"), MAX_TURNS),
+        timeout_seconds=_first(step.timeout_seconds, agent.get("timeout"), TIMEOUT_SECONDS),
+        opening=opening,
+        item_opening=item_opening,
+    )
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _system(walk: Walk, agent_id: str) -> str:
+    agent = agent_on_disk(agent_id)
+    entry = walk.pipeline.agents.get(agent_id)
+    if agent is not None and agent.persona.strip():
+        return agent.persona
+    if entry is not None and entry.persona and "\n" in entry.persona.strip():
+        return entry.persona
+    return NEUTRAL.format(name=entry.name if entry else agent_id)
+
+
+def _config(agent_id: str | None) -> dict[str, Any]:
+    agent = agent_on_disk(agent_id) if agent_id else None
+    return agent.config if agent else {}
+
+
+def agent_on_disk(agent_id: str) -> personas.Agent | None:
+    """The agent's folder, at most a second old."""
+    return _agent(agent_id, int(time.monotonic() / CACHE_SECONDS))
+
+
+@functools.lru_cache(maxsize=256)
+def _agent(agent_id: str, second: int) -> personas.Agent | None:
+    return personas.load(config.get().agents_dir, agent_id)
+
+
+@functools.lru_cache(maxsize=256)
+def _toolbox(names: tuple[str, ...]) -> Toolbox:
+    return Toolbox(names)
+
+
+def openings(walk: Walk, visit: Visit) -> tuple[int, int]:
+    """How many attempts at this step the run made before: (in all, for this loop item)."""
+    items = [
+        visit.retry_count * [visit.item_index],
+        *_of_this_epoch(walk.state, visit),
+        *_of_earlier_epochs(walk, visit),
+    ]
+    flat = [index for group in items for index in group]
+    return len(flat), flat.count(visit.item_index)
+
+
+def _of_this_epoch(state: State, visit: Visit) -> list[list[int | None]]:
+    others = [other for other in state.visits if other.step_key == visit.step_key and other.n != visit.n]
+    return [(other.retry_count + 1) * [other.item_index] for other in others if other.first_seq]
+
+
+def _of_earlier_epochs(walk: Walk, visit: Visit) -> list[list[int | None]]:
+    if walk.run.epoch == 1:
+        return []
+    sql = "SELECT data FROM events WHERE stream = ? AND type = 'step_started' AND step_key = ? AND epoch < ?"
+    with database.connection():
+        rows = database.rows(sql, (walk.run.id, visit.step_key, walk.run.epoch))
+    return [[decode(row["data"])["item_index"] for row in rows]]

@@ -1,0 +1,222 @@
+"""Runs: the commands that start, cancel and restart them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from models import config, database, outbox, runs, snapshots, visits
+from models.base import new_id, now_ms
+from models.errors import Conflict, Invalid, LeaseLost, TooMany
+from models.events import Event
+from models.runs import TASK_HEAD, Run, RunAgent, RunInput, RunTag
+from models.status import TERMINAL, RunStatus, StepStatus
+from pipelines import plan, rewind
+from pipelines.catalog import Entry
+from pipelines.state import Visit
+from workers import walks
+from workers.broker import doorbell
+from workers.publisher import publisher
+from workers.walks import Walk
+
+MAX_CONTEXT_BYTES = 1_000_000
+
+
+def start(
+    entry: Entry,
+    *,
+    task_description: str,
+    human_context: str | None = None,
+    max_duration_seconds: int = 86_400,
+    on_budget: str = "fail",
+    tags: tuple[str, ...] = (),
+    metadata: dict | None = None,
+    warnings: tuple[str, ...] = (),
+    created_by: str | None = None,
+    **columns: Any,
+) -> str:
+    """Writes a pending run with all it needs and rings for a worker; returns its id. Raises TooMany.
+
+    `columns`: project_name, project_id, model_override, max_cost_usd, max_tokens, webhook_url.
+    """
+    run_id, now = new_id("run_"), now_ms()
+    pipeline = entry.pipeline
+    budget = pipeline.budget
+    columns = {"max_cost_usd": budget.max_cost_usd, "max_tokens": budget.max_tokens} | {
+        name: value for name, value in columns.items() if value is not None
+    }
+    row = {
+        "id": run_id,
+        "pipeline_id": pipeline.id,
+        "pipeline_version": pipeline.version,
+        "pipeline_hash": entry.hash,
+        "task_head": task_description[:TASK_HEAD],
+        "task_truncated": len(task_description) > TASK_HEAD,
+        "status": RunStatus.PENDING,
+        "max_duration_seconds": min(max_duration_seconds, pipeline.max_duration_seconds),
+        "on_budget": on_budget,
+        "steps_total": len(pipeline.steps),
+        "tags": list(tags),
+        "warnings": list(warnings),
+        "workspace_type": "plain",
+        "created_by": created_by,
+        "created_at": now,
+        "updated_at": now,
+        **columns,
+    }
+    with database.transaction():
+        _refuse_if_full()
+        snapshots.keep(entry.hash, pipeline.id, entry.text)
+        Run.insert(row).execute()
+        RunInput.insert(
+            run_id=run_id, task_description=task_description, human_context=human_context, metadata=metadata or {}
+        ).execute()
+        _index(run_id, tags, pipeline)
+        _created(run_id, row)
+        doorbell("advance_run", run_id)
+    return run_id
+
+
+def _refuse_if_full() -> None:
+    cap = config.get().max_pending_runs
+    sql = "SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = 'pending' LIMIT ?) AS pending"
+    if database.execute(sql, (cap,)).fetchone()[0] >= cap:
+        raise TooMany(f"{cap} runs are pending already", "too_many_pending", retry_after=30)
+
+
+def _index(run_id: str, tags: tuple[str, ...], pipeline) -> None:
+    if tags:
+        RunTag.insert_many([{"tag": tag, "run_id": run_id} for tag in tags]).execute()
+    agents = {step.agent for step in pipeline.steps.values() if step.agent}
+    if agents:
+        RunAgent.insert_many([{"agent_id": agent, "run_id": run_id} for agent in sorted(agents)]).execute()
+
+
+def _created(run_id: str, row: dict[str, Any]) -> None:
+    payload = {
+        "pipeline_id": row["pipeline_id"],
+        "task_description": row["task_head"],
+        "project_id": row.get("project_id"),
+        "project_name": row.get("project_name"),
+        "parent_run_id": None,
+        "forked_from": None,
+    }
+    created = Event("run_created", run_id=run_id, epoch=1, payload=payload)
+    runs.write(run_id, [created], at_status=RunStatus.PENDING)
+
+
+def cancel(run_id: str, reason: str | None = None, by: str | None = None) -> None:
+    """Ends the run now: no worker can write to it any more, and what works on it stops within a second.
+
+    A run that is cancelled already is left as it is. Raises NotFound, Conflict.
+    """
+    while True:
+        walk = walks.load(run_id)
+        if walk.run.status == RunStatus.CANCELLED:
+            return
+        if walk.run.status in TERMINAL:
+            raise Conflict(f"Run {run_id} is {walk.run.status}", "run_already_finished", allowed=["restart"])
+        try:
+            walks.change(walk, lambda walk: _cancel(walk, reason, by))
+            return
+        except LeaseLost:  # its status changed since we looked: look again
+            continue
+
+
+def _cancel(walk: Walk, reason: str | None, by: str | None) -> None:
+    run, now = walk.run, now_ms()
+    plan.cancel(walk.state, reason or "the run was cancelled")
+    duration = now - run.started_at if run.started_at else None
+    payload = {"reason": reason, "cancelled_by": by, "duration_ms": duration, "usage": walks.usage(runs.get(run.id))}
+    last = walks.event(run, "run_cancelled", **payload)
+    outputs = walk.state.view(())
+    walks.save(walk, after=[last], to=RunStatus.CANCELLED, completed_at=now, outputs=outputs, status_reason=None)
+    outbox.withdraw(run.id)
+    database.on_commit(lambda: publisher.nudge(run.id))
+
+
+def restart(
+    run_id: str,
+    *,
+    context: str | None = None,
+    from_: str = "start",
+    pipeline: str | None = None,
+    by: str | None = None,
+    latest: Callable[[], Entry | None] = lambda: None,
+    **limits: Any,
+) -> None:
+    """A finished run begins a new epoch: from the `start`, from what `failed`, or from a step's latest visit.
+
+    `pipeline` is `latest` or `pinned`; `latest()` finds the current file. `limits`: max_cost_usd, max_tokens,
+    max_duration_seconds. Raises NotFound, Conflict, Invalid.
+    """
+    with database.transaction():
+        walk = walks.load(run_id)
+        _refuse_restart(walk, from_)
+        entry = _definition(walk, pipeline or ("latest" if from_ == "start" else "pinned"), latest)
+        history = rewind.to(walk.state, from_, walk.run.failed_step)
+        _refuse_lost_steps(history, entry)
+        _guide(walk, context)
+        _begin_epoch(walk, entry, history, {name: value for name, value in limits.items() if value is not None})
+        kept = sorted({visit.step_key for visit in history if visit.status != StepStatus.QUEUED})
+        restarted = walks.event(walk.run, "run_restarted", **{"from": from_}, context=context, by=by, kept_steps=kept)
+        runs.write(run_id, [restarted], at_status=RunStatus.PENDING)
+        doorbell("advance_run", run_id)
+
+
+def _refuse_restart(walk: Walk, from_: str) -> None:
+    run = walk.run
+    if run.status not in TERMINAL:
+        raise Conflict(f"Run {run.id} is {run.status}", "run_active", allowed=["cancel"])
+    if from_ == "failed" and run.status == RunStatus.COMPLETED:
+        raise Conflict(f"Run {run.id} has completed", "nothing_failed", allowed=["restart"])
+    if run.parent_run_id:
+        raise Conflict(f"Run {run.id} belongs to {run.parent_run_id}: restart that one", "child_run")
+
+
+def _definition(walk: Walk, which: str, latest: Callable[[], Entry | None]) -> Entry | None:
+    """The file to go on with; None keeps the pinned one."""
+    if which == "pinned":
+        return None
+    entry = latest()
+    if entry is None or not entry.valid:
+        walk.run.warnings = [*walk.run.warnings, "the latest pipeline file is gone or invalid: the pinned one is used"]
+        return None
+    return entry if entry.hash != walk.run.pipeline_hash else None
+
+
+def _refuse_lost_steps(history: list[Visit], entry: Entry | None) -> None:
+    lost = sorted({visit.step_key for visit in history} - set(entry.pipeline.steps)) if entry else []
+    if lost:
+        raise Invalid(f"The latest pipeline has no step {', '.join(lost)}", "unknown_step")
+
+
+def _guide(walk: Walk, context: str | None) -> None:
+    """Appends guidance under a heading with the time; what was there stays."""
+    if not context:
+        return
+    before = f"{walk.inputs.human_context}\n\n" if walk.inputs.human_context else ""
+    text = f"{before}### Added at restart, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n{context}"
+    if len(text.encode()) > MAX_CONTEXT_BYTES:
+        raise Invalid("The guidance of all restarts together is longer than 1 MB", "context_too_large")
+    RunInput.update(human_context=text).where(RunInput.run_id == walk.run.id).execute()
+
+
+def _begin_epoch(walk: Walk, entry: Entry | None, history: list[Visit], limits: dict[str, Any]) -> None:
+    """The run row of the next epoch, and its history. The old epoch's rows stay as they are."""
+    run = walk.run
+    if entry is not None:
+        snapshots.keep(entry.hash, entry.pipeline.id, entry.text)
+        limits |= {
+            "pipeline_hash": entry.hash,
+            "pipeline_version": entry.pipeline.version,
+            "steps_total": len(entry.pipeline.steps),
+        }
+    nothing = dict.fromkeys(("error", "error_code", "failed_step", "outputs", "started_at", "completed_at"))
+    changes = {"epoch": run.epoch + 1, "warnings": run.warnings, **nothing, **limits}
+    runs.write(run.id, [], to=RunStatus.PENDING, at_epoch=run.epoch, at_version=run.plan_version, **changes)
+    run.epoch += 1
+    for visit in history:
+        visit.epoch = run.epoch
+    visits.save([walks.row(run.id, visit) for visit in history], {})

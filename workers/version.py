@@ -1,0 +1,5 @@
+"""The build that is running."""
+
+from importlib.metadata import version
+
+VERSION = version("djinnbot")
