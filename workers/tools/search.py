@@ -1,6 +1,7 @@
 """A script of its own: finds files or lines beneath the current folder. Reads a query as JSON, writes lines.
 
-Query: `{path, glob, seconds, pattern?, ignore_case?}`, the glob relative to the path; without a pattern the names of the files are the result.
+Query: `{path, glob, seconds, pattern?, ignore_case?}`. The glob is relative to the path; without a pattern
+the names of the files are the result.
 """
 
 import fnmatch
