@@ -107,7 +107,8 @@ def test_names_nobody_can_know_are_not_checked():
 
 
 def test_a_variable_is_reported_once():
-    first, second = ("- {id: %s, agent: dev, input: '{{ x }} {{ x }}', needs: []}" % key for key in "AB")
+    step = "- {id: A, agent: dev, input: '{{ x }} {{ x }}', needs: []}"
+    first, second = step, step.replace("id: A", "id: B")
     assert codes(f"id: a\nsteps:\n{first}\n{second}") == ["undeclared_variable"]
 
 
