@@ -86,6 +86,16 @@ def provider_key(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 
 
+def provider_keys() -> list[str]:
+    """Names of the environment variables that hold an API key."""
+    return sorted(name for name in os.environ if name.endswith("_API_KEY") and provider_key(name))
+
+
+def environment() -> dict[str, str]:
+    """A copy of the process's environment, for the processes it starts."""
+    return dict(os.environ)
+
+
 def sources() -> list[tuple[str, object, str, str]]:
     """(name, value, "environment" or "default", help) per setting, for `djinnbot doctor`."""
     config = get()

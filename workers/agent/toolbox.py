@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workers.clients.llm.base import ToolCall, ToolSpec
-from workers.tools import base
+from workers.tools import base, registry
 from workers.tools.base import Context, Outcome
 
 INTERRUPTED = (
@@ -16,7 +16,7 @@ class Toolbox:
     """`names` as the step lists them; names that no tool has are left out (the catalogue warns of them)."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        known = base.registry()
+        known = registry.tools()
         self._tools = {name: known[name] for name in names if name in known}
 
     @property

@@ -1,0 +1,68 @@
+# The verbs of the project; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+export PORT
+
+.DEFAULT_GOAL := help
+.PHONY: help run up test lint fix bench storm install install-dev lock
+
+help: ## List these verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: install ## Start everything and run pipeline `quickstart`: make run TASK="Build a todo app"
+	@test -n "$(TASK)" || { echo 'Say what to do: make run TASK="Build a REST API for a todo app"'; exit 2; }
+	@$(BIN)/djinnbot up --task "$$TASK"
+run: export TASK := $(TASK)
+
+up: install ## Start the platform alone
+	@$(BIN)/djinnbot up
+
+install: $(VENV)/.installed ## Create the virtual environment and install what is needed
+
+install-dev: $(VENV)/.installed-dev ## The same with what the tests need
+
+$(VENV)/.installed: requirements.lock requirements-nodeps.txt setup.cfg | $(VENV)
+	@$(call install,requirements.lock)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@$(call install,requirements-dev.lock)
+	@touch $@
+
+$(VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, this is `$(PYTHON) -V 2>&1`. Name another one: make PYTHON=python3.12 ..."; exit 10; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "The virtual environment could not be made. On Debian: apt-get install python3-venv"; exit 11; }
+
+# The locks are complete, so nothing is resolved; each file is checked against its hash.
+define install
+echo "Installing (once, about a minute) ..."; \
+$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-compile --require-hashes -r $(1) -r requirements-nodeps.txt \
+  && $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . \
+  || { echo "A package could not be installed; pip says why above. Check the disk and the network, then try again."; exit 12; }
+endef
+
+lock: ## Pin the newest versions that setup.cfg allows
+	@$(BIN)/python -m piptools compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --extra local --extra postgres -o requirements.lock setup.cfg requirements.in
+	@$(BIN)/python -m piptools compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --extra local --extra postgres --extra dev -o requirements-dev.lock -c requirements.lock setup.cfg requirements.in
+
+test: install-dev ## Pass the tests (needs bubblewrap, redis-server, postgresql)
+	@$(BIN)/python -m pytest
+
+lint: install-dev ## Check style and dependencies
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/pip-audit -q --require-hashes --disable-pip -r requirements.lock
+
+fix: install-dev ## Put style right
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: install-dev ## Print every published figure
+	@$(BIN)/python -m bench
+
+storm: install-dev ## Inject faults at full size
+	@$(BIN)/python -m pytest tests/storm --full
