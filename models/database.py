@@ -104,6 +104,12 @@ def connection() -> Iterator[None]:
             db.close()
 
 
+def release() -> None:
+    """Gives back the connection that this greenlet holds, if any; before a long wait, and at the end of a request."""
+    if not db.is_closed():
+        db.close()
+
+
 @contextmanager
 def transaction() -> Iterator[None]:
     """One transaction that takes the write lock at once; joins an enclosing one. Hooks run after its commit.

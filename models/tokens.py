@@ -79,6 +79,16 @@ def create(name: str, scope: str, created_by: str | None = None, expires_at: int
     return token, secret
 
 
+ROWLESS = frozenset({"tok_environment", "tok_none"})  # the configuration's token; nobody's, while authentication is off
+
+
+def still_live(ids: set[str]) -> set[str]:
+    """Those of the token ids that are neither revoked nor expired."""
+    with database.connection():
+        found = Token.select().where(Token.id.in_(sorted(ids)))
+        return {token.id for token in found if token.live} | ids & ROWLESS
+
+
 def operator(configured: str) -> Token:
     """The admin token of the configuration (`API_TOKEN`); it has no row."""
     return Token(id="tok_environment", name="environment", scope="admin", prefix="", hash=digest(configured))
@@ -98,7 +108,8 @@ def touch(token: Token, ip: str | None) -> None:
     """Notes the use, at most once a minute."""
     now = now_ms()
     if token.created_at and now - (token.last_used_at or 0) > TOUCH_MS:
-        Token.update(last_used_at=now, last_used_ip=ip).where(Token.id == token.id).execute()
+        with database.transaction():
+            Token.update(last_used_at=now, last_used_ip=ip).where(Token.id == token.id).execute()
 
 
 def first_token(path: Path) -> str:

@@ -1,0 +1,88 @@
+"""The application: what every request passes through, and the resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from flask import Flask, Response
+from flask.json.provider import JSONProvider
+from werkzeug.routing import BaseConverter
+
+from api import auth, dashboard, errors, sse
+from api.resources import events, pipelines, runs, site, status, steps
+from api.spec import OPTIONS, Api
+from models import config, database, schema, tokens
+from models.logs import configure_logs
+from workers.publisher import publisher
+
+BODY_LIMIT = 1 << 20  # bytes
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class Json(JSONProvider):
+    def dumps(self, obj: Any, **_: Any) -> str:
+        return orjson.dumps(obj).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        return orjson.loads(s)
+
+
+class IdConverter(BaseConverter):
+    """Ids and slugs; anything else in a path leads nowhere."""
+
+    regex = "[A-Za-z0-9_-]{1,128}"
+
+
+def create_app(start: bool = True) -> Flask:
+    """The WSGI application. `start`: bring the database up to date and publish events, as a server does.
+
+    Raises ValueError if the settings contradict each other.
+    """
+    app = Flask("api", static_folder=None)
+    app.json = Json(app)
+    app.config.update(OPTIONS, MAX_CONTENT_LENGTH=BODY_LIMIT)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.converters["id"] = IdConverter
+    documented = Api(app)
+    documented.register_converter(IdConverter, lambda _: {"type": "string", "pattern": f"^{IdConverter.regex}$"})
+    errors.register(app)
+    auth.register(app)
+    app.after_request(protect)
+    app.teardown_request(release)
+    for resource in (status, pipelines, runs, steps, events):
+        documented.register_blueprint(resource.blueprint)
+    app.extensions["openapi"] = documented.spec.to_dict()
+    app.register_blueprint(site.blueprint)
+    dashboard.mount(app)
+    if start:
+        begin()
+    return app
+
+
+def begin() -> None:
+    """What a serving process does once."""
+    configure_logs()
+    database.init()
+    schema.migrate()
+    if not config.get().api_token:
+        with database.connection():
+            tokens.first_token(config.get().token_file)
+    publisher.start()
+    sse.hub.start()
+
+
+def protect(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def release(_: BaseException | None) -> None:
+    database.release()

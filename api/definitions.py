@@ -1,0 +1,61 @@
+"""The pipelines as the API sees them: those at hand now, and those that runs have pinned."""
+
+from __future__ import annotations
+
+import functools
+
+from models import config, snapshots
+from models.errors import Invalid, NotFound
+from models.step_views import Pinned
+from pipelines import personas
+from pipelines.catalog import LIBRARY, Catalog, Entry, Known, parse
+from pipelines.definition import MAX_RETRIES, Pipeline
+
+
+@functools.cache
+def catalog() -> Catalog:
+    """The user's folder over the built-in library."""
+    return Catalog([config.get().pipelines_dir, LIBRARY], known)
+
+
+def known() -> Known:
+    """What a pipeline may name today."""
+    return Known(agents=personas.installed(config.get().agents_dir))
+
+
+def get(pipeline_id: str) -> Entry:
+    """Raises NotFound."""
+    entry = catalog().get(pipeline_id)
+    if entry is None:
+        raise NotFound(f"Pipeline {pipeline_id} not found", "pipeline_not_found")
+    return entry
+
+
+def startable(pipeline_id: str) -> Entry:
+    """A pipeline that can be started. Raises NotFound, Invalid."""
+    entry = get(pipeline_id)
+    if not entry.valid:
+        raise Invalid(f"Pipeline {pipeline_id} has errors", "pipeline_invalid", {entry.file: entry.errors})
+    return entry
+
+
+def latest(pipeline_id: str) -> Entry | None:
+    """The pipeline as it is now, None if it is gone or cannot be started."""
+    entry = catalog().get(pipeline_id)
+    return entry if entry and entry.valid else None
+
+
+def definition(pipeline_id: str) -> Pipeline | None:
+    """What `latest` has to run."""
+    entry = latest(pipeline_id)
+    return entry and entry.pipeline
+
+
+@functools.lru_cache(maxsize=256)
+def pinned(hash: str) -> tuple[Pinned, ...]:
+    """The steps of the definition with that content hash, in file order."""
+    steps = parse(snapshots.text_of(hash)).steps.values()
+    return tuple(
+        Pinned(step.key, step.type, step.agent, MAX_RETRIES if step.max_retries is None else step.max_retries)
+        for step in steps
+    )
