@@ -25,7 +25,6 @@ class IdempotencyKey(Model):
     class Meta:
         table_name = "idempotency_keys"
         primary_key = peewee.CompositeKey("token_id", "key")
-        without_rowid = True
 
 
 def fingerprint(method: str, path: str, body: bytes) -> str:
@@ -71,8 +70,6 @@ def prune(limit: int = 1000) -> int:
         .tuples()
     )
     return sum(
-        IdempotencyKey.delete()
-        .where(IdempotencyKey.token_id == token_id, IdempotencyKey.key == key)
-        .execute()
+        IdempotencyKey.delete().where(IdempotencyKey.token_id == token_id, IdempotencyKey.key == key).execute()
         for token_id, key in old
     )

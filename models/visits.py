@@ -64,7 +64,6 @@ class VisitRow(Stateful):
     class Meta:
         table_name = "visits"
         primary_key = peewee.CompositeKey("run_id", "epoch", "n")
-        without_rowid = True
 
 
 VisitRow.add_index(
@@ -100,7 +99,6 @@ class Attempt(Model):
     class Meta:
         table_name = "attempts"
         primary_key = peewee.CompositeKey("run_id", "epoch", "n", "attempt")
-        without_rowid = True
 
 
 COLUMNS = [field.column_name for field in VisitRow._meta.sorted_fields]

@@ -1,0 +1,219 @@
+"""The golden scenarios of the engine: known structures, scripted answers, exact routes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Engine
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "pipelines"
+pytestmark = pytest.mark.usefixtures("store")
+
+SPEC = {"SPEC": ["requirements"], "DESIGN": [{"text": "ARCHITECTURE: small\nTASK_BREAKDOWN_JSON: [\"one\", \"two\"]"}]}
+APPROVED, CHANGES = "REVIEW_RESULT: APPROVED\nREVIEW_FEEDBACK: fine", "REVIEW_RESULT: CHANGES_REQUESTED\nREVIEW_FEEDBACK: rename x"
+PASS, FAIL = "TEST_RESULT: PASS\nTEST_REPORT: all green", "TEST_RESULT: FAIL\nTEST_REPORT: 2 red"
+VALID, INVALID = "VALIDATE_RESULT: PASS\nTEST_REPORT: green", "VALIDATE_RESULT: FAIL\nTEST_REPORT: red"
+DEPLOYED, BROKEN = "DEPLOY_RESULT: SUCCESS\nDEPLOY_REPORT: live", "DEPLOY_RESULT: FAIL\nDEPLOY_REPORT: down"
+
+
+FIXED = {"FIX": ["ROOT_CAUSE: off by one\nFIX_SUMMARY: counted right"]}
+RESOLVED = {"ANALYZE": ["ANALYSIS: a race\nPLAN: lock"], "IMPLEMENT": ["CHANGES: a lock\nBRANCH: fix-7"]}
+TASK = {"title": "Log in", "description": "A form", "priority": "P1", "estimated_hours": 2, "tags": [], "dependencies": []}
+
+
+def two_items(**more) -> dict:
+    return SPEC | {"REVIEW": [APPROVED], "TEST": [PASS], "DEPLOY": [DEPLOYED]} | more
+
+
+def chain(extra: str = "", first: str = "") -> str:
+    return f"""
+id: chain
+agents: [{{id: a}}]
+defaults: {{tools: [], retry: {{delaySeconds: 0.02, factor: 2}}}}
+{extra}
+steps:
+  - {{id: A, agent: a, input: "do {{{{task_description}}}}", outputs: [x], onComplete: B {first}}}
+  - {{id: B, agent: a, input: "then {{{{x}}}}", outputs: [y]}}
+"""
+
+
+class TestStraight:
+    def test_execute_completes_with_one_visit(self) -> None:
+        run = Engine("execute").finish()
+        assert (run.run.status, run.counts) == ("completed", {"EXECUTE": 1})
+        run.check_invariants()
+
+    def test_two_steps_in_a_chain_leave_the_minimal_log(self) -> None:
+        run = Engine(chain()).finish()
+        assert run.types == (
+            "run_created run_started step_queued step_started step_complete"
+            " step_queued step_started step_complete run_complete"
+        ).split()
+
+    def test_five_steps_that_depend_on_each_other_run_in_order(self) -> None:
+        replies = {f"S{number}": [f"RESULT: r{number}"] for number in range(1, 6)}
+        run = Engine(FIXTURES / "t2.yml", {key: replies.get(key, ["RESULT: r"]) for key in replies}).finish()
+        assert run.run.status == "completed" and len(run.visits) == 5
+        assert all(visit.visit == 1 for visit in run.visits)
+        run.check_invariants()
+
+    def test_import_visits_each_step_once(self) -> None:
+        run = Engine("import").finish()
+        assert run.run.status == "completed", run.run.error
+        assert set(run.counts.values()) == {1} and len(run.counts) == 5
+
+    def test_planning_keeps_the_whole_json_of_a_single_output(self) -> None:
+        tasks = json.dumps({"tasks": [TASK]})
+        subtasks = json.dumps({"subtasks": [TASK | {"parent_title": "Log in"}]})
+        replies = {"DECOMPOSE": [tasks], "VALIDATE": [tasks], "DECOMPOSE_SUBTASKS": [subtasks]}
+        run = Engine("planning", replies | {"VALIDATE_SUBTASKS": [subtasks]}).finish()
+        assert run.run.status == "completed", run.run.error
+        assert json.loads(run.of("DECOMPOSE")[0].outputs["task_breakdown"]) == {"tasks": [TASK]}
+
+
+class TestRoutes:
+    def test_a_passed_validation_ends_the_run(self) -> None:
+        run = Engine("bugfix", FIXED | {"VALIDATE": [VALID]}).finish()
+        assert (run.run.status, run.counts) == ("completed", {"FIX": 1, "VALIDATE": 1})
+
+    def test_a_failed_validation_goes_back_as_a_new_visit(self) -> None:
+        run = Engine("bugfix", FIXED | {"VALIDATE": [INVALID, VALID]}).finish()
+        assert (run.run.status, run.counts) == ("completed", {"FIX": 2, "VALIDATE": 2})
+        assert "red" in run.of("FIX")[1].prompt
+        run.check_invariants()
+
+    def test_a_feature_goes_back_for_review_and_for_tests(self) -> None:
+        replies = {"REVIEW": [CHANGES, APPROVED, APPROVED], "TEST": [FAIL, PASS]}
+        run = Engine("feature", replies).finish()
+        assert run.run.status == "completed", run.run.error
+        assert run.counts == {"DESIGN": 1, "IMPLEMENT": 3, "REVIEW": 3, "TEST": 2}
+        assert "rename x" in run.of("IMPLEMENT")[1].prompt and "2 red" in run.of("IMPLEMENT")[2].prompt
+        run.check_invariants()
+
+    def test_resolve_reads_its_variables_from_a_json_context(self) -> None:
+        context = json.dumps({"issue_title": "Crash on start", "repo_full_name": "acme/app", "issue_number": 7})
+        replies = RESOLVED | {"VALIDATE": [INVALID, VALID], "PR": ["PR_URL: https://example.org/pr/1"]}
+        run = Engine("resolve", replies, human_context=context).finish()
+        assert run.run.status == "completed", run.run.error
+        assert run.counts == {"ANALYZE": 1, "IMPLEMENT": 2, "VALIDATE": 2, "PR": 1}
+        assert run.run.outputs["pr_url"] == "https://example.org/pr/1"
+        assert "Crash on start" in run.of("ANALYZE")[0].prompt and "acme/app" in run.of("ANALYZE")[0].prompt
+
+    @pytest.mark.parametrize("words", ["Approved with nits", "**APPROVED**"])
+    def test_an_approval_in_other_words_is_understood(self, words: str) -> None:
+        run = Engine("feature", {"REVIEW": [f"REVIEW_RESULT: {words}\nREVIEW_FEEDBACK: -"], "TEST": [PASS]}).finish()
+        assert (run.run.status, run.counts["TEST"]) == ("completed", 1)
+
+    def test_a_result_that_matches_nothing_costs_a_repair_turn(self) -> None:
+        unclear = "REVIEW_RESULT: not approved\nREVIEW_FEEDBACK: hm"
+        run = Engine("feature", {"REVIEW": [[unclear, APPROVED]], "TEST": [PASS]}).finish()
+        assert (run.run.status, run.counts["REVIEW"]) == ("completed", 1)
+        assert run.of("REVIEW")[0].usage["llm_calls"] == 2
+
+    def test_a_cycle_that_never_ends_fails_by_name(self) -> None:
+        run = Engine("bugfix", FIXED | {"VALIDATE": [INVALID]}).finish()
+        assert (run.run.status, run.run.error_code) == ("failed", "too_many_visits")
+        assert run.counts["FIX"] == 10 and "FIX -> VALIDATE -> FIX" in run.run.error
+        run.check_invariants()
+
+
+class TestLoops:
+    def test_a_change_request_repeats_the_same_item(self) -> None:
+        run = Engine("engineering", two_items(REVIEW=[CHANGES, APPROVED])).finish()
+        assert run.run.status == "completed", run.run.error
+        assert {key: run.counts[key] for key in ("IMPLEMENT", "REVIEW", "TEST", "DEPLOY")} == {
+            "IMPLEMENT": 3,
+            "REVIEW": 3,
+            "TEST": 2,
+            "DEPLOY": 1,
+        }
+        assert run.types.count("loop_item_complete") == 2 and "DX" not in run.counts
+        second_item = [visit for visit in run.of("IMPLEMENT") if visit.scope[-1][2] == 1]
+        assert "rename x" not in second_item[0].prompt and "rename x" in run.of("IMPLEMENT")[1].prompt
+        run.check_invariants()
+
+    def test_the_notified_agent_gets_its_message(self) -> None:
+        run = Engine("engineering", two_items()).finish()
+        notes = [event for event in run.events if event["type"] == "agent_message"]
+        assert len(notes) == 1 and notes[0]["to"] and notes[0]["message"]
+
+    def test_an_empty_list_goes_on_at_once(self) -> None:
+        empty = {"DESIGN": ["ARCHITECTURE: none\nTASK_BREAKDOWN_JSON: []"]}
+        run = Engine("engineering", two_items(**empty)).finish()
+        assert run.run.status == "completed" and run.counts["DEPLOY"] == 1 and "REVIEW" not in run.counts
+        assert run.of("IMPLEMENT")[0].attempt == 0
+
+    def test_a_source_that_is_no_list_is_repaired_where_it_is_made(self) -> None:
+        bad = "ARCHITECTURE: a\nTASK_BREAKDOWN_JSON: nothing much"
+        good = "ARCHITECTURE: a\nTASK_BREAKDOWN_JSON: [\"one\"]"
+        run = Engine("engineering", two_items(DESIGN=[[bad, good]])).finish()
+        assert run.run.status == "completed" and run.of("DESIGN")[0].usage["llm_calls"] == 2
+
+    def test_a_source_that_stays_no_list_is_bad_output(self) -> None:
+        bad = "ARCHITECTURE: a\nTASK_BREAKDOWN_JSON: nothing much"
+        text = (Path("pipelines/library/engineering.yml")).read_text().replace("defaults:", "defaults:\n  maxRetries: 0", 1)
+        run = Engine(text, two_items(DESIGN=[[bad]])).finish()
+        assert (run.run.status, run.run.error_code, run.run.failed_step) == ("failed", "bad_output", "DESIGN")
+
+    def test_a_failed_deployment_notifies_and_goes_back(self) -> None:
+        run = Engine("engineering", two_items(DEPLOY=[BROKEN, DEPLOYED])).finish()
+        assert run.run.status == "completed" and run.counts["DEPLOY"] == 2
+        assert run.types.count("agent_message") == 3 and run.run.outputs["deploy_result"] == "SUCCESS"
+        run.check_invariants()
+
+
+class TestFailures:
+    def test_two_failed_attempts_are_repeated_with_what_went_wrong(self) -> None:
+        run = Engine(chain(), {"A": ["STATUS: failed\nERROR: no disk", "STATUS: failed\nERROR: no net", "fine"]}).finish()
+        visit = run.of("A")[0]
+        assert (run.run.status, visit.retry_count, visit.error, visit.attempt) == ("completed", 2, None, 3)
+        delays = [event["delay_ms"] for event in run.events if event["type"] == "step_retrying"]
+        assert "no net" in visit.prompt and 10 <= delays[0] <= 20 <= delays[1] <= 40
+        run.check_invariants()
+
+    def test_three_failed_attempts_fail_the_run(self) -> None:
+        run = Engine(chain(), {"A": ["STATUS: failed\nERROR: no disk"]}).finish()
+        assert (run.run.status, run.run.error, run.run.failed_step) == ("failed", "no disk", "A")
+        assert run.types[-2:] == ["step_failed", "run_failed"]
+        run.check_invariants()
+
+    def test_on_failure_leads_somewhere_else(self) -> None:
+        run = Engine(chain(first=", onFailure: B, maxRetries: 0"), {"A": ["STATUS: failed\nERROR: no disk"]}).finish()
+        assert (run.run.status, run.statuses) == ("completed", [("A", "failed"), ("B", "completed")])
+        assert "no disk" in run.of("B")[0].prompt
+
+    def test_a_rejected_key_is_final(self) -> None:
+        run = Engine(chain(), {"A": [{"error": {"class": "provider_rejected"}}]}).finish()
+        assert (run.run.error_code, run.of("A")[0].attempt) == ("provider_rejected", 1)
+
+    def test_rubbish_from_the_model_ends_as_bad_output(self) -> None:
+        text = Path("pipelines/library/feature.yml").read_text().replace("defaults:", "defaults:\n  maxRetries: 0", 1)
+        run = Engine(text, {"REVIEW": ["lorem ipsum"]}).finish()
+        assert (run.run.status, run.run.error_code, run.run.failed_step) == ("failed", "bad_output", "REVIEW")
+
+
+class TestRestart:
+    def test_from_failed_keeps_what_was_done(self) -> None:
+        failing = chain().replace("B, agent: a", "B, maxRetries: 0, agent: a")
+        run = Engine(failing, {"A": ["one"], "B": ["STATUS: failed\nERROR: no", "two"]}).finish()
+        assert run.run.status == "failed"
+        run.restart(from_="failed", context="be bold")
+        assert (run.run.status, run.run.epoch, run.run.outputs) == ("completed", 2, {"x": "one", "y": "two"})
+        assert run.of("A")[0].attempt == 1 and "be bold" in run.of("B")[0].prompt
+        run.check_invariants()
+
+    def test_from_a_step_drops_what_came_after_it(self) -> None:
+        replies = {"REVIEW": [CHANGES, APPROVED], "TEST": [PASS]}
+        run = Engine("feature", replies).finish().restart(from_="REVIEW")
+        assert run.run.status == "completed"
+        assert run.counts == {"DESIGN": 1, "IMPLEMENT": 2, "REVIEW": 2, "TEST": 1}
+
+    def test_from_the_start_forgets_everything_but_the_guidance(self) -> None:
+        run = Engine(chain(), {"A": ["STATUS: failed\nERROR: no"]}, human_context="use tabs").finish()
+        run.script({})
+        run.restart(context="and be quick")
+        assert run.run.status == "completed" and run.run.error is None and run.counts == {"A": 1, "B": 1}
+        assert "use tabs" in run.of("A")[0].prompt and "and be quick" in run.of("A")[0].prompt
