@@ -1,37 +1,37 @@
 """Every error the platform raises on purpose.
 
-    DjinnBotError                 code, message
-    ├── NotFound                  no such thing
-    ├── Conflict                  the state forbids it; `allowed` lists what it would permit
-    ├── Invalid                   well-formed but wrong; `errors` says why by field path
-    ├── Unauthorized              no token, or a bad one
-    ├── Forbidden                 the token lacks the scope, or the origin is refused
-    ├── PreconditionFailed        If-Match names another version
-    ├── TooLarge                  more bytes than the limit
-    ├── TooMany                   a cap is reached; `retry_after` seconds
-    ├── Unavailable               a dependency is down; `retry_after` seconds
-    ├── LeaseLost                 this worker no longer owns the step: stop, write nothing
-    ├── StaleState                another worker planned this run meanwhile: reload and decide again
-    ├── IllegalTransition         a status change that the tables in `status.py` do not list
-    └── StepError                 an attempt failed; what that means is decided in `workers/runs.py`
-        ├── ProviderTransient     429, 5xx, reset, overload (`retry_after`)
-        ├── ProviderRejected      401, 403, unknown model
-        ├── ContextTooLong        the conversation does not fit the model
-        ├── Refused               the provider's content filter
-        ├── AgentFailed           the agent itself says it failed
-        ├── BadOutput             a needed output is missing or invalid
-        ├── AttemptTimeout        the whole attempt took too long
-        ├── IdleTimeout           no token, no tool result for too long
-        ├── QueueTimeout          queued but not started in time
-        ├── TurnLimit             too many LLM calls
-        ├── ToolLoop              the same call with the same result, again and again
-        ├── ConfigError           no model, agent deleted, schema gone
-        ├── WorkerLost            three workers died in this visit
-        ├── LoopSourceInvalid     the list of a loop is not a list
-        ├── TooManyItems          the list of a loop is longer than `maxItems`
-        ├── TooManyVisits         a cycle that does not end
-        ├── JoinStarved           a join whose needs can no longer be met
-        └── RunTimeout            the epoch's wall clock is used up
+DjinnBotError                 code, message
+├── NotFound                  no such thing
+├── Conflict                  the state forbids it; `allowed` lists what it would permit
+├── Invalid                   well-formed but wrong; `errors` says why by field path
+├── Unauthorized              no token, or a bad one
+├── Forbidden                 the token lacks the scope, or the origin is refused
+├── PreconditionFailed        If-Match names another version
+├── TooLarge                  more bytes than the limit
+├── TooMany                   a cap is reached; `retry_after` seconds
+├── Unavailable               a dependency is down; `retry_after` seconds
+├── LeaseLost                 this worker no longer owns the step: stop, write nothing
+├── StaleState                another worker planned this run meanwhile: reload and decide again
+├── IllegalTransition         a status change that the tables in `status.py` do not list
+└── StepError                 an attempt failed; what that means is decided in `workers/runs.py`
+    ├── ProviderTransient     429, 5xx, reset, overload (`retry_after`)
+    ├── ProviderRejected      401, 403, unknown model
+    ├── ContextTooLong        the conversation does not fit the model
+    ├── Refused               the provider's content filter
+    ├── AgentFailed           the agent itself says it failed
+    ├── BadOutput             a needed output is missing or invalid
+    ├── AttemptTimeout        the whole attempt took too long
+    ├── IdleTimeout           no token, no tool result for too long
+    ├── QueueTimeout          queued but not started in time
+    ├── TurnLimit             too many LLM calls
+    ├── ToolLoop              the same call with the same result, again and again
+    ├── ConfigError           no model, agent deleted, schema gone
+    ├── WorkerLost            three workers died in this visit
+    ├── LoopSourceInvalid     the list of a loop is not a list
+    ├── TooManyItems          the list of a loop is longer than `maxItems`
+    ├── TooManyVisits         a cycle that does not end
+    ├── JoinStarved           a join whose needs can no longer be met
+    └── RunTimeout            the epoch's wall clock is used up
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 import peewee
 
 from models import database, events
-from models.base import JSONField, Model, Stateful, now_ms
+from models.base import JSONField, Model, now_ms
 from models.errors import LeaseLost, NotFound, StaleState
 from models.events import Event
 from models.status import RUN_SOURCES, RunStatus
@@ -19,9 +19,7 @@ from models.status import RUN_SOURCES, RunStatus
 TASK_HEAD = 1_000  # characters of the task that lists show
 
 
-class Run(Stateful):
-    SOURCES = RUN_SOURCES
-
+class Run(Model):
     id = peewee.TextField(primary_key=True)
     pipeline_id = peewee.TextField()
     pipeline_version = peewee.TextField(null=True)
@@ -113,15 +111,15 @@ class RunAgent(Model):
 
 def get(run_id: str) -> Run:
     """Raises NotFound."""
-    run = Run.get_or_none(Run.id == run_id)
-    if run is None:
+    found = Run.fetch("id = ?", (run_id,))
+    if not found:
         raise NotFound(f"Run {run_id} not found", "run_not_found")
-    return run
+    return found[0]
 
 
 def inputs(run_id: str) -> RunInput:
     """The long texts of a run."""
-    return RunInput.get_by_id(run_id)
+    return RunInput.fetch("run_id = ?", (run_id,))[0]
 
 
 def write(

@@ -24,4 +24,4 @@ def keep(hash: str, pipeline_id: str, text: str) -> None:
 
 def text_of(hash: str) -> str:
     """The text that a run pinned."""
-    return Snapshot.get_by_id(hash).text
+    return Snapshot.fetch("hash = ?", (hash,))[0].text

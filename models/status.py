@@ -51,3 +51,10 @@ STEP_SOURCES: dict[StepStatus, frozenset[StepStatus]] = {
     _S.CANCELLED: ACTIVE,
     _S.SKIPPED: frozenset({_S.PENDING}),
 }
+
+
+def may_follow(status: str, before: str) -> bool:
+    """Whether a step may go from `before` to `status` in one transaction: it may pass through `queued` on the way."""
+    if status == before or before in STEP_SOURCES[status]:
+        return True
+    return before in STEP_SOURCES[_S.QUEUED] and _S.QUEUED in STEP_SOURCES[status]

@@ -50,15 +50,23 @@ def load(run: dict[str, Any], pinned: Sequence[Pinned], epoch: int | None = None
     """An epoch, by default the current one, of the run in row `run` (with `human_context`)."""
     number = epoch or run["epoch"]
     where = "WHERE run_id = ? AND epoch = ? ORDER BY n"
+    visited = database.rows(f"SELECT * FROM visits {where}", (run["id"], number))
     return Epoch(
         run["id"],
         number,
         number < run["epoch"] or run["status"] in TERMINAL,
         run["human_context"],
-        pinned,
-        database.rows(f"SELECT * FROM visits {where}", (run["id"], number)),
+        [*pinned, *_dropped(pinned, visited)],
+        visited,
         database.rows(f"SELECT * FROM attempts {where}, attempt", (run["id"], number)),
     )
+
+
+def _dropped(pinned: Sequence[Pinned], visited: list[dict[str, Any]]) -> list[Pinned]:
+    """Steps of an earlier epoch that the definition of today does not have any more."""
+    known = {step.key for step in pinned}
+    rows = {row["step_key"]: row for row in visited if row["step_key"] not in known}
+    return [Pinned(key, row["type"], row["agent_id"], row["max_retries"]) for key, row in rows.items()]
 
 
 def progress(epoch: Epoch) -> dict[str, Any]:

@@ -12,14 +12,12 @@ from collections.abc import Sequence
 import peewee
 
 from models import database
-from models.base import JSONField, Model, Stateful
-from models.errors import LeaseLost
-from models.status import STEP_SOURCES
+from models.base import JSONField, Model
+from models.errors import IllegalTransition, LeaseLost
+from models.status import may_follow
 
 
-class VisitRow(Stateful):
-    SOURCES = STEP_SOURCES
-
+class VisitRow(Model):
     run_id = peewee.TextField()
     epoch = peewee.IntegerField()
     n = peewee.IntegerField()  # 1, 2, 3 ... in order of activation
@@ -111,28 +109,35 @@ def fence(run_id: str, epoch: int, n: int, token: int) -> tuple[str, tuple]:
     return held, (run_id, epoch, n, token)
 
 
-def save(rows: Sequence[dict], tokens: dict[int, int]) -> None:
+def save(rows: Sequence[dict], seen: dict[int, tuple[int, str]]) -> None:
     """Inserts or updates whole visit rows in one statement (the caller holds the run row).
 
-    `tokens` is `{n: token}` as read by the caller: a row whose token has moved on is not written.
-    Raises LeaseLost if any row was not written.
+    `seen` is `{n: (token, status)}` as read by the caller: a row whose token has moved on is not written.
+    Raises LeaseLost if any row was not written, IllegalTransition if a status may not follow the one before.
     """
     if not rows:
         return
-    known = [{**row, "seen": tokens.get(row["n"], row["token"])} for row in rows]
+    for row in rows:
+        _check_transition(row, seen)
     values = ", ".join([f"({', '.join('?' * len(COLUMNS))})"] * len(rows))
     changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in KEY)
-    seen = " ".join("WHEN ? THEN ?" for _ in known)
+    cases = " ".join("WHEN ? THEN ?" for _ in rows)
     sql = (
         f"INSERT INTO visits ({', '.join(COLUMNS)}) VALUES {values} ON CONFLICT (run_id, epoch, n)"
-        f" DO UPDATE SET {changes} WHERE visits.token = CASE excluded.n {seen} END"
+        f" DO UPDATE SET {changes} WHERE visits.token = CASE excluded.n {cases} END"
     )
     params = [VisitRow._meta.fields[name].db_value(row[name]) for row in rows for name in COLUMNS]
-    params += [value for row in known for value in (row["n"], row["seen"])]
+    params += [value for row in rows for value in (row["n"], seen[row["n"]][0] if row["n"] in seen else -1)]
     if database.execute(sql, params).rowcount != len(rows):
         raise LeaseLost("A visit is held by another worker")
 
 
+def _check_transition(row: dict, seen: dict[int, tuple[int, str]]) -> None:
+    before = seen[row["n"]][1] if row["n"] in seen else None
+    if before is not None and not may_follow(row["status"], before):
+        raise IllegalTransition(f"{row['run_id']} {row['step_key']}: {before} -> {row['status']}")
+
+
 def of_run(run_id: str, epoch: int) -> list[VisitRow]:
     """The history of one epoch, in order of activation."""
-    return list(VisitRow.select().where(VisitRow.run_id == run_id, VisitRow.epoch == epoch).order_by(VisitRow.n))
+    return VisitRow.fetch("run_id = ? AND epoch = ? ORDER BY n", (run_id, epoch))

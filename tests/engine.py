@@ -89,7 +89,9 @@ class Engine:
         assert log[0]["type"] == "run_created"
         epochs = Counter(event["epoch"] for event in log if event["type"] in events.TERMINAL_TYPES)
         assert set(epochs.values()) == {1} and log[-1]["type"] in events.TERMINAL_TYPES
-        done = Counter((e["epoch"], e["step_id"], e["visit"], e["item_index"]) for e in log if e["type"] == "step_complete")
+        done = Counter(
+            (e["epoch"], e["step_id"], e["visit"], e["item_index"]) for e in log if e["type"] == "step_complete"
+        )
         assert all(count == 1 for count in done.values())
         assert not {visit.status for visit in self.visits} & {"queued", "running", "retrying", "paused", "pending"}
         with database.connection():

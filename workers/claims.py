@@ -90,7 +90,7 @@ _CLAIMABLE = {StepStatus.QUEUED, StepStatus.RETRYING, StepStatus.RUNNING}
 def _begin(walk: Walk, visit: Visit) -> list[Event]:
     """The next attempt, or the same one after its worker was lost. Raises a StepError if it cannot start."""
     walk.state.touch(visit)
-    if visit.n in walk.tokens:
+    if visit.n in walk.stored:
         outbox.answered(walk.run.id, walks.ref(visit))
     if visit.status == StepStatus.RUNNING:
         return [_resume(walk, visit)]

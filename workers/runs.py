@@ -68,10 +68,9 @@ def start(
     with database.transaction():
         _refuse_if_full()
         snapshots.keep(entry.hash, pipeline.id, entry.text)
-        Run.insert(row).execute()
-        RunInput.insert(
-            run_id=run_id, task_description=task_description, human_context=human_context, metadata=metadata or {}
-        ).execute()
+        Run.add(row)
+        texts = {"task_description": task_description, "human_context": human_context}
+        RunInput.add({"run_id": run_id, **texts, "metadata": metadata or {}})
         _index(run_id, tags, pipeline)
         _created(run_id, row)
         doorbell("advance_run", run_id)

@@ -18,7 +18,6 @@ import structlog
 
 from models import config, database, outbox, runs, snapshots, visits
 from models.base import now_ms
-from models.calls import LLMCall
 from models.errors import StaleState, Unavailable
 from models.events import Event
 from models.runs import Run, RunInput
@@ -45,7 +44,7 @@ class Walk:
     inputs: RunInput
     pipeline: Pipeline
     state: State
-    tokens: dict[int, int] = field(default_factory=dict)  # n -> token as stored
+    stored: dict[int, tuple[int, str]] = field(default_factory=dict)  # n -> (token, status) in the database
     written: bool = False  # something was saved in the transaction at hand
 
     @property
@@ -64,11 +63,15 @@ class Walk:
     def workspace(self):
         return config.get().workspaces_dir / self.run.id
 
+    def remember(self) -> None:
+        """The copy is what is stored now."""
+        self.stored = {visit.n: (visit.token, visit.status) for visit in self.state.visits}
+
     def settle_copy(self) -> None:
         """What was saved is committed: the copy is what is stored."""
         if self.written:
             self.state.saved()
-            self.tokens = {visit.n: visit.token for visit in self.state.visits}
+            self.remember()
             self.written = False
 
 
@@ -95,7 +98,7 @@ def _load_state(walk: Walk) -> None:
     given = context_fields(walk.inputs.human_context)
     walk.written = False
     walk.state = State(walk.pipeline, history, epoch=run.epoch, version=run.plan_version, given=given)
-    walk.tokens = {visit.n: visit.token for visit in history}
+    walk.remember()
 
 
 def _visit(row: visits.VisitRow) -> Visit:
@@ -172,7 +175,7 @@ def save(
     if started is not None:
         started.first_seq = last
     _stamp(state.changed.values())
-    visits.save([row(run.id, visit) for visit in state.changed.values()], walk.tokens)
+    visits.save([row(run.id, visit) for visit in state.changed.values()], walk.stored)
     _ring(walk)
 
 
@@ -281,17 +284,8 @@ def _ended(walk: Walk) -> dict[str, Any]:
 
 def recorded_turns(run: Run, visit: Visit) -> int:
     """How many turns of the visit's current attempt have been stored."""
-    return (
-        LLMCall.select()
-        .where(
-            LLMCall.run_id == run.id,
-            LLMCall.epoch == run.epoch,
-            LLMCall.n == visit.n,
-            LLMCall.attempt == visit.attempt,
-            LLMCall.status == "ok",
-        )
-        .count()
-    )
+    sql = "SELECT count(*) FROM llm_calls WHERE run_id = ? AND epoch = ? AND n = ? AND attempt = ? AND status = 'ok'"
+    return database.execute(sql, (run.id, run.epoch, visit.n, visit.attempt)).fetchone()[0]
 
 
 def usage(run: Run) -> dict[str, float]:

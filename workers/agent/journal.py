@@ -128,7 +128,7 @@ class Journal:
 
     def keep_last(self, turn: Turn) -> Event:
         """Stores the turn that brought the answer, inside the transaction that completes the step."""
-        LLMCall.insert(turn.row).execute()
+        LLMCall.add(turn.row)
         return self.call_event(turn)
 
     def failed(self, number: int, provider: str, model: str, error: Exception, duration_ms: int) -> None:
@@ -148,14 +148,14 @@ class Journal:
         turn = Turn(number, Message("assistant", ""), Usage(), "error", row | _nothing_used())
         event = self.call_event(turn)
         event.payload["error"] = str(error)[:4000]
-        self._write([*self._feed.take(), event], {"llm_calls": 1}, lambda: LLMCall.insert(row).execute())
+        self._write([*self._feed.take(), event], {"llm_calls": 1}, lambda: LLMCall.add(row))
 
     def keep(self, turn: Turn, uses: Sequence[dict[str, Any]]) -> None:
         """Stores a turn that goes on, with the tool calls it intends."""
         recorded = [*self._feed.take(), self.call_event(turn), *self._start_events(uses[:1])]
 
         def insert() -> None:
-            LLMCall.insert(turn.row).execute()
+            LLMCall.add(turn.row)
             for use in uses:
                 ToolUse.insert(use).on_conflict_ignore().execute()
 
