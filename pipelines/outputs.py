@@ -241,14 +241,19 @@ def _data(text: str) -> Any:
             raise ValueError(f"expected a JSON list: {reason}")
 
 
-def answer_format(step: Step, extra_names: frozenset[str] = frozenset(), *, tool: bool = True) -> str:
-    """The section "Answer format" of a prompt, "" if there is nothing to say. `tool`: `complete` can be called."""
+def answer_format(step: Step, extra_names: frozenset[str] = frozenset(), *, tool: bool | None = None) -> str:
+    """The section "Answer format" of a prompt, "" if there is nothing to say.
+
+    `tool`: whether `complete` can be called; None: if the step has tools. Without it a step with one output gets no
+    section: there is nothing to choose, and small models stumble over every word more.
+    """
+    tool = step.tools != () if tool is None else tool
     if step.output_schema:
         return f"Answer with one JSON value of the form `{step.output_schema.name}`, and nothing else."
     wanted = [*step.declared]
     choice = _choice(step)
     if not wanted or (len(wanted) == 1 and not choice):
-        return f"Your whole final answer is kept as `{wanted[0]}`." if wanted else ""
+        return f"Your whole final answer is kept as `{wanted[0]}`." if wanted and tool else ""
     listed = "\n".join(f"- {name}{'' if name in step.outputs else ' (optional)'}" for name in wanted)
     call = "Call the tool `complete` with these outputs, or end" if tool else "End"
     lines = "\n".join(f"{name.upper()}: ..." for name in wanted)

@@ -179,7 +179,7 @@ def test_the_answer_format_names_outputs_values_and_ways():
 
 def test_a_single_output_needs_no_form_and_a_schema_has_its_own():
     assert answer_format(ONE) == "Your whole final answer is kept as `text`."
-    assert answer_format(Step("S")) == ""
+    assert answer_format(ONE, tool=False) == answer_format(Step("S")) == ""
     assert "JSON" in answer_format(Step("S", outputs=("a",), output_schema=OutputSchema("plan", {})))
 
 
