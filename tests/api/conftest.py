@@ -1,0 +1,145 @@
+"""The application over a real database, and a real gunicorn for what only a server shows."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api import definitions, feeds, probes
+from api.app import create_app
+from models import config
+from tests.api import factories
+from workers.publisher import publisher
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "operator-token-of-the-tests"
+AUTH = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def publishing():
+    """The test's own process publishes what it commits, as a worker does."""
+    publisher.start()
+
+
+@pytest.fixture
+def settings(store, monkeypatch):
+    """The environment of one test."""
+    monkeypatch.setenv("API_TOKEN", TOKEN)
+    forget()
+    return monkeypatch
+
+
+def forget() -> None:
+    """Makes the product read its settings and files anew."""
+    for cached in (config.get, definitions.catalog, definitions.pinned, feeds.belonging):
+        cached.cache_clear()
+    probes.forget()
+
+
+@pytest.fixture
+def app(settings):
+    return create_app(start=False)
+
+
+@pytest.fixture
+def api(app):
+    """Flask's client, as the operator."""
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
+    return client
+
+
+@pytest.fixture
+def anyone(app):
+    """Flask's client without a token."""
+    return app.test_client()
+
+
+@pytest.fixture
+def run_id(settings):
+    """A pending run of two steps."""
+    return factories.run()
+
+
+def wait_for(look, seconds: float = 20.0):
+    """The first result of `look` that does not raise."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except (OSError, httpx.HTTPError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A gunicorn on an ephemeral port, with the settings of the test and those given."""
+
+    def __init__(self, **environment: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = os.environ | {"PORT": str(self.port)} | environment
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:api.gunicorn"]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stderr=subprocess.DEVNULL)
+        wait_for(lambda: httpx.get(f"{self.url}/readyz").raise_for_status())
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+    def kill(self) -> None:
+        """As a crash would: the workers die with the master."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in [*children, self.process.pid]:
+            os.kill(int(pid), 9)
+        self.process.wait()
+
+
+@pytest.fixture
+def server(settings):
+    running = Server()
+    yield running
+    running.stop()
+
+
+class Redis:
+    """A redis-server of the test's own, to be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self.folder = free_port(), folder
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--save", "", "--dir", str(self.folder)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for(lambda: socket.create_connection(("127.0.0.1", self.port), 1).close())
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def redis(tmp_path):
+    running = Redis(tmp_path)
+    yield running
+    running.stop()
