@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
+
 from models.errors import ConfigError, ProviderTransient
 from workers.clients import http
 from workers.clients.llm.base import Piece, Provider, Request
@@ -23,6 +25,7 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 THREADS = 2
 SLOTS = 2  # answers written at once, further calls wait in the server's queue
 SLOT_TOKENS = 8192  # what the model was trained for
+HTTP_THREADS = 128  # one per call, also while it waits for a slot
 MAX_ANSWER_TOKENS = 2048  # a small model does not always find its end
 
 
@@ -50,6 +53,7 @@ class Local:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._child: subprocess.Popen | None = None
+        self._client: httpx2.Client | None = None
         self._server: Provider | None = None
 
     def stream(self, request: Request) -> Iterator[Piece]:
@@ -59,15 +63,21 @@ class Local:
 
     def close(self) -> None:
         with self._lock:
-            if self._child is not None:
-                self._child.stdin.close()
-                self._child.wait()
-                self._child.stdout.close()
-            self._child = self._server = None
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        if self._child is not None:
+            self._child.stdin.close()
+            self._child.wait()
+            self._child.stdout.close()
+        self._child = self._client = self._server = None
 
     def _running(self) -> Provider:
         with self._lock:
             if self._child is None or self._child.poll() is not None:
+                self._stop()
                 self._start()
             return self._server
 
@@ -81,7 +91,9 @@ class Local:
         address = self._child.stdout.readline().decode().strip()
         if not address:
             raise ProviderTransient("the server of the local model did not start")
-        self._server = OpenAI(f"{address}/v1", key, http.client(allow=(address.removeprefix("http://"),)))
+        self._client = http.client(allow=(address.removeprefix("http://"),))
+        self._client.headers["Connection"] = "close"  # a kept connection would keep one of the server's threads
+        self._server = OpenAI(f"{address}/v1", key, self._client)
 
 
 def _spawn(key: str) -> subprocess.Popen:
@@ -117,6 +129,7 @@ def _server(key: str):
     params.n_parallel, params.n_ctx = SLOTS, SLOTS * SLOT_TOKENS
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
+    params.n_threads_http = HTTP_THREADS
     params.cache_ram_mib = 0
     params.warmup = params.ui = False
     params.verbosity = 0
