@@ -320,3 +320,7 @@ def main() -> None:
     except ApiError as error:
         err.print(f"[red]{error}[/red]", markup=True)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ TIMEOUT = httpx.Timeout(10.0, read=30.0)
 STREAM_TIMEOUT = httpx.Timeout(10.0, read=45.0)  # keep-alives come every 15 s
 
 
-class ApiError(Exception):
+class ApiError(RuntimeError):
     """An answer that is not 2xx: `status` and the problem's `detail`, or why there was no answer (`status` 0)."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -31,6 +31,9 @@ class Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.base_url = base_url or settings.base_url
         self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=TIMEOUT, trust_env=False)
+
+    def close(self) -> None:
+        self._http.close()
 
     def get(self, path: str, **query: Any) -> Any:
         return self._call("GET", path, params={name: value for name, value in query.items() if value is not None})

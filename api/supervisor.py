@@ -137,10 +137,10 @@ def processes() -> list[tuple[str, list[str]]]:
     """(name, command) of everything beside the queue, as the configuration scales it."""
     settings = config.get()
     counts = {"worker": settings.worker_processes}
-    return [(name, _command(line)) for name, line in PROCESSES.items() for _ in range(counts.get(name, 1))]
+    return [(name, command(line)) for name, line in PROCESSES.items() for _ in range(counts.get(name, 1))]
 
 
-def _command(line: str) -> list[str]:
+def command(line: str) -> list[str]:
     """The line run with this very Python, whatever PATH says."""
     program, *arguments = line.split()
     prefix = [sys.executable] if program == "python" else [sys.executable, "-m", program]

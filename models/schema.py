@@ -38,8 +38,17 @@ TABLES = [
 ]
 
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK = 7_340_001  # of PostgreSQL's advisory locks: one process migrates at a time
+
+
 def migrate() -> list[str]:
-    """Applies the migrations that are missing; returns their names. Raises Unavailable."""
+    """Applies the migrations that are missing; returns their names. Every process may call it. Raises Unavailable."""
     with database.connection():
-        runner = Runner(database.db.obj, str(Path(__file__).parent / "migrations"))
-        return [str(migration) for migration in runner.up() or []]
+        runner = Runner(database.db.obj, str(MIGRATIONS))
+        if all(migration.applied for migration in runner.status()):
+            return []
+        with database.transaction():
+            if database.dialect() == "postgres":
+                database.execute("SELECT pg_advisory_xact_lock(?)", (LOCK,))
+            return list(runner.up())

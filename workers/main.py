@@ -7,7 +7,7 @@ import threading
 import dramatiq
 import structlog
 
-from models import config, database, workers
+from models import config, database, schema, workers
 from models.logs import configure_logs
 from workers import control, holds, keeper, steps  # noqa: F401 (importing a module registers its actors)
 from workers.agent.feed import flusher
@@ -25,6 +25,7 @@ def main() -> None:
     arguments = _arguments()
     configure_logs()
     database.init()
+    schema.migrate()
     Process.worker_id = workers.register(VERSION, arguments.concurrency)
     structlog.contextvars.bind_contextvars(worker=Process.worker_id)
     guard = keeper.Keeper(Process.worker_id, lambda *held: release(*held, why="worker_lost")).start()

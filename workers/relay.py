@@ -14,7 +14,7 @@ import orjson
 import redis
 import structlog
 
-from models import database, events, leases, outbox
+from models import database, events, leases, outbox, schema
 from models.base import new_id
 from models.errors import Unavailable
 from models.logs import configure_logs
@@ -97,6 +97,7 @@ class Relay:
 def main() -> None:
     configure_logs()
     database.init()
+    schema.migrate()
     relay = Relay()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stopping.set())

@@ -22,7 +22,7 @@ from workers.clients.llm.base import Piece, Provider, Request
 MODEL = "smollm2"
 MODEL_ID = f"local/{MODEL}"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-THREADS = 2
+THREADS = 1  # ggml's threads spin while they wait for each other: two on a busy machine are 5 times slower than one
 SLOTS = 2  # answers written at once, further calls wait in the server's queue
 SLOT_TOKENS = 8192  # what the model was trained for
 HTTP_THREADS = 128  # one per call, also while it waits for a slot

@@ -1,0 +1,130 @@
+"""The platform as processes: what happens when one of them dies, stops or goes away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import httpx
+import pytest
+
+from tests.platform import ROOT, TOKEN, free_port, running, wait_for
+
+SLOW = """
+id: slow
+agents: [{id: a}]
+defaults: {tools: []}
+steps:
+  - {id: A, agent: a, input: "a", outputs: [x], onComplete: B}
+  - {id: B, agent: a, input: "b {{x}}", outputs: [y], onComplete: C}
+  - {id: C, agent: a, input: "c {{y}}", outputs: [z]}
+"""
+SPEAKING = {"B": [{"text": "many words " * 20, "chars_per_second": 60}]}  # 3.7 seconds
+
+
+@pytest.fixture
+def platform(tmp_path):
+    yield from running(tmp_path)
+
+
+def is_speaking(platform, run_id: str) -> None:
+    types = Counter(event["type"] for event in platform.events(run_id) if event["step_id"] == "B")
+    assert types["agent_output"] >= 2
+
+
+def check_log(platform, run_id: str) -> list[dict]:
+    log = platform.events(run_id)
+    assert [event["seq"] for event in log] == list(range(1, len(log) + 1))
+    done = Counter(event["step_id"] for event in log if event["type"] == "step_complete")
+    assert done == {"A": 1, "B": 1, "C": 1}
+    return log
+
+
+def test_a_run_survives_its_worker(platform) -> None:
+    platform.script(SPEAKING)
+    run_id = platform.run(platform.pipeline(SLOW))
+    wait_for(lambda: is_speaking(platform, run_id))
+    platform.kill(platform.named("worker")[0])
+    killed = time.monotonic()
+    platform.start("worker")
+    assert platform.wait(run_id)["status"] == "completed"
+    assert time.monotonic() - killed < 45
+    assert "step_resumed" in [event["type"] for event in check_log(platform, run_id)]
+
+
+def test_a_stopping_worker_hands_its_step_over(platform) -> None:
+    platform.script(SPEAKING)
+    run_id = platform.run(platform.pipeline(SLOW))
+    wait_for(lambda: is_speaking(platform, run_id))
+    platform.start("worker")
+    started = time.monotonic()
+    platform.kill(platform.named("worker")[0], signal.SIGTERM)
+    assert time.monotonic() - started < 5
+    assert platform.wait(run_id)["status"] == "completed"
+    resumed = [event for event in check_log(platform, run_id) if event["type"] == "step_resumed"]
+    assert [event["reason"] for event in resumed] == ["deploy"]
+
+
+def test_a_frozen_worker_cannot_write_any_more(tmp_path) -> None:
+    for platform in running(tmp_path, LEASE_SECONDS="3"):
+        platform.script(SPEAKING)
+        run_id = platform.run(platform.pipeline(SLOW))
+        wait_for(lambda: is_speaking(platform, run_id))
+        frozen = platform.named("worker")[0]
+        platform.kill(frozen, signal.SIGSTOP)
+        platform.start("worker")
+        assert platform.wait(run_id)["status"] == "completed"
+        platform.kill(frozen, signal.SIGCONT)
+        time.sleep(1.5)
+        check_log(platform, run_id)
+
+
+def test_runs_are_accepted_and_finished_without_redis(platform) -> None:
+    id = platform.pipeline(SLOW)
+    platform.kill("redis")
+    started = time.monotonic()
+    run_ids = [platform.run(id) for _ in range(5)]
+    assert time.monotonic() - started < 3
+    platform.start_redis()
+    assert {platform.wait(run_id)["status"] for run_id in run_ids} == {"completed"}
+
+
+def test_cancel_stops_the_work_within_a_second(platform) -> None:
+    platform.script(SPEAKING)
+    run_id = platform.run(platform.pipeline(SLOW))
+    wait_for(lambda: is_speaking(platform, run_id))
+    platform.client.post(f"/v1/runs/{run_id}/cancel")
+    wait_for(lambda: nobody_works(platform), 1.0)
+    assert platform.events(run_id)[-1]["type"] == "run_cancelled"
+    time.sleep(0.5)
+    assert platform.events(run_id)[-1]["type"] == "run_cancelled"
+
+
+def nobody_works(platform) -> None:
+    log = (platform.folder / f"{platform.named('worker')[0]}.log").read_text()
+    assert "lease_lost" in log
+
+
+def test_up_stops_within_five_seconds_under_open_streams(tmp_path) -> None:
+    port = free_port()
+    environment = os.environ | {"DATA_DIR": str(tmp_path), "PORT": str(port), "API_TOKEN": TOKEN}
+    environment.pop("REDIS_URL")
+    up = subprocess.Popen([sys.executable, "-m", "api.cli", "up"], env=environment, cwd=ROOT, stderr=subprocess.PIPE)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+        wait_for(lambda: client.get("/readyz").raise_for_status())
+        check_stop(up, client)
+    assert subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True).stdout == b""
+
+
+def check_stop(up: subprocess.Popen, client: httpx.Client) -> None:
+    with client.stream("GET", "/v1/events/stream") as stream:
+        assert next(stream.iter_lines())
+        started = time.monotonic()
+        up.send_signal(signal.SIGTERM)
+        up.communicate(timeout=10)
+        assert time.monotonic() - started < 5
