@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from models import config, database, outbox, runs, snapshots, visits
+from models import config, database, outbox, run_search, runs, snapshots, visits
 from models.base import new_id, now_ms
 from models.errors import Conflict, Invalid, LeaseLost, TooMany
 from models.events import Event
@@ -21,6 +21,7 @@ from workers.publisher import publisher
 from workers.walks import Walk
 
 MAX_CONTEXT_BYTES = 1_000_000
+DAY_SECONDS = 86_400
 
 
 def start(
@@ -28,43 +29,17 @@ def start(
     *,
     task_description: str,
     human_context: str | None = None,
-    max_duration_seconds: int = 86_400,
-    on_budget: str = "fail",
     tags: tuple[str, ...] = (),
     metadata: dict | None = None,
-    warnings: tuple[str, ...] = (),
-    created_by: str | None = None,
     **columns: Any,
 ) -> str:
     """Writes a pending run with all it needs and rings for a worker; returns its id. Raises TooMany.
 
-    `columns`: project_name, project_id, model_override, max_cost_usd, max_tokens, webhook_url.
+    `columns`: project_name, project_id, model_override, max_cost_usd, max_tokens, max_duration_seconds, on_budget,
+    webhook_url, warnings, created_by.
     """
-    run_id, now = new_id("run_"), now_ms()
-    pipeline = entry.pipeline
-    budget = pipeline.budget
-    columns = {"max_cost_usd": budget.max_cost_usd, "max_tokens": budget.max_tokens} | {
-        name: value for name, value in columns.items() if value is not None
-    }
-    row = {
-        "id": run_id,
-        "pipeline_id": pipeline.id,
-        "pipeline_version": pipeline.version,
-        "pipeline_hash": entry.hash,
-        "task_head": task_description[:TASK_HEAD],
-        "task_truncated": len(task_description) > TASK_HEAD,
-        "status": RunStatus.PENDING,
-        "max_duration_seconds": min(max_duration_seconds, pipeline.max_duration_seconds),
-        "on_budget": on_budget,
-        "steps_total": len(pipeline.steps),
-        "tags": list(tags),
-        "warnings": list(warnings),
-        "workspace_type": "plain",
-        "created_by": created_by,
-        "created_at": now,
-        "updated_at": now,
-        **columns,
-    }
+    run_id, pipeline = new_id("run_"), entry.pipeline
+    row = _row(run_id, entry, task_description, tags, columns)
     with database.transaction():
         _refuse_if_full()
         snapshots.keep(entry.hash, pipeline.id, entry.text)
@@ -72,9 +47,35 @@ def start(
         texts = {"task_description": task_description, "human_context": human_context}
         RunInput.add({"run_id": run_id, **texts, "metadata": metadata or {}})
         _index(run_id, tags, pipeline)
+        run_search.index(run_id, (*texts.values(), *tags))
         _created(run_id, row)
         doorbell("advance_run", run_id)
     return run_id
+
+
+def _row(run_id: str, entry: Entry, task: str, tags: tuple[str, ...], columns: dict[str, Any]) -> dict[str, Any]:
+    pipeline, now = entry.pipeline, now_ms()
+    given = {name: value for name, value in columns.items() if value is not None}
+    seconds = min(given.pop("max_duration_seconds", DAY_SECONDS), pipeline.max_duration_seconds)
+    return {
+        "id": run_id,
+        "pipeline_id": pipeline.id,
+        "pipeline_version": pipeline.version,
+        "pipeline_hash": entry.hash,
+        "task_head": task[:TASK_HEAD],
+        "task_truncated": len(task) > TASK_HEAD,
+        "status": RunStatus.PENDING,
+        "max_cost_usd": pipeline.budget.max_cost_usd,
+        "max_tokens": pipeline.budget.max_tokens,
+        "max_duration_seconds": seconds,
+        "on_budget": pipeline.budget.on_budget or "fail",
+        "steps_total": len(pipeline.steps),
+        "tags": list(tags),
+        "workspace_type": "plain",
+        "created_at": now,
+        "updated_at": now,
+        **given,
+    }
 
 
 def _refuse_if_full() -> None:
@@ -200,6 +201,7 @@ def _guide(walk: Walk, context: str | None) -> None:
     if len(text.encode()) > MAX_CONTEXT_BYTES:
         raise Invalid("The guidance of all restarts together is longer than 1 MB", "context_too_large")
     RunInput.update(human_context=text).where(RunInput.run_id == walk.run.id).execute()
+    run_search.index(walk.run.id, (walk.inputs.task_description, text, *walk.run.tags))
 
 
 def _begin_epoch(walk: Walk, entry: Entry | None, history: list[Visit], limits: dict[str, Any]) -> None:

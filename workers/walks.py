@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from models import config, database, outbox, runs, snapshots, visits
+from models import config, database, outbox, run_search, runs, snapshots, visits
 from models.base import now_ms
 from models.errors import StaleState, Unavailable
 from models.events import Event
@@ -174,6 +174,9 @@ def save(
         run.status = to
     if started is not None:
         started.first_seq = last
+    if state.ending and state.ending.error:
+        texts = (walk.inputs.task_description, walk.inputs.human_context, *run.tags, state.ending.error)
+        run_search.index(run.id, texts)
     _stamp(state.changed.values())
     visits.save([row(run.id, visit) for visit in state.changed.values()], walk.stored)
     _ring(walk)

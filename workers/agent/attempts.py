@@ -26,8 +26,8 @@ class Opened:
     def run(self) -> Answer:
         """The step's answer. Raises a StepError (a timeout among them) or LeaseLost."""
         chosen = settings.resolve(self.walk, self.visit)
-        self.walk.workspace.mkdir(parents=True, exist_ok=True)
-        _write_progress(self.walk, self.visit)
+        if chosen.toolbox.specs:
+            _prepare_workspace(self.walk, self.visit)
         with _deadline(self.walk, self.visit, chosen.timeout_seconds):
             return Attempt(self.walk, self.visit, self.hold, chosen, self.feed).run()
 
@@ -50,8 +50,9 @@ def _deadline(walk: Walk, visit: Visit, seconds: float) -> Iterator[None]:
         yield
 
 
-def _write_progress(walk: Walk, visit: Visit) -> None:
-    """One line per finished item of the loop around, in a file the agent can read."""
+def _prepare_workspace(walk: Walk, visit: Visit) -> None:
+    """The folder, and in a loop a file with one line per finished item that the agent can read."""
+    walk.workspace.mkdir(parents=True, exist_ok=True)
     if not visit.scope:
         return
     key, _, index = visit.scope[-1]

@@ -186,8 +186,12 @@ class Attempt:
         text = turn.message.content
         if self.step.output_schema is not None:
             return self._conclude_structured(turn, text)
-        files = work_files.written(self.walk.workspace, self.step, self._extra, self.visit.started_at)
-        return self._accept(turn, output_rules.parse(text, self.step, self._extra, files), text)
+        return self._accept(turn, output_rules.parse(text, self.step, self._extra, self._files()), text)
+
+    def _files(self) -> dict[str, str]:
+        if not self.toolbox.specs:
+            return {}
+        return work_files.written(self.walk.workspace, self.step, self._extra, self.visit.started_at)
 
     def _conclude_structured(self, turn: Turn, text: str) -> Answer | None:
         if turn.finish_reason == "length":

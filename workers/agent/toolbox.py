@@ -18,13 +18,8 @@ class Toolbox:
     def __init__(self, names: tuple[str, ...]) -> None:
         known = registry.tools()
         self._tools = {name: known[name] for name in names if name in known}
-
-    @property
-    def specs(self) -> tuple[ToolSpec, ...]:
-        """What the model may call; with no tools at all it gets a plain call."""
-        if not self._tools:
-            return ()
-        return (*(tool.spec for tool in self._tools.values()), base.COMPLETE, base.FAIL)
+        own = tuple(tool.spec for tool in self._tools.values())
+        self.specs: tuple[ToolSpec, ...] = (*own, base.COMPLETE, base.FAIL) if own else ()  # none: a plain call
 
     def call(self, context: Context, call: ToolCall, interrupted: bool) -> Outcome:
         """The result for the model, errors included. `interrupted`: an earlier worker died during this call."""

@@ -21,6 +21,11 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 SETTINGS = ("alternatives", "ca-certificates", "group", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime")
 SETTINGS += ("mime.types", "nsswitch.conf", "passwd", "protocols", "services", "ssl/certs", "ssl/openssl.cnf")
 
+# Bubblewrap leaves these to whoever owns them: run by root, the sandbox would own the settings of the kernel.
+PROC_READ_ONLY = ("bus", "driver", "fs", "irq", "mtrr", "pressure", "sys", "sysrq-trigger", "tty")
+PROC_HIDDEN = ("kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "pagetypeinfo", "slabinfo")
+PROC_HIDDEN += ("timer_list", "vmallocinfo")
+
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/tmp",  # noqa: S108 - the sandbox's own
@@ -100,13 +105,19 @@ def _bubblewrap(workspace: Path) -> list[str]:
         *("--uid", "1000", "--gid", "1000"),
         *("--hostname", "sandbox"),
         *_system(),
-        *("--proc", "/proc"),
+        *("--proc", "/proc", *_proc()),
         *("--dev", "/dev"),
         *("--size", str(TMP_BYTES), "--tmpfs", ENVIRONMENT["HOME"]),
         *("--bind", str(workspace.resolve()), WORKSPACE),
         *("--chdir", WORKSPACE),
         "--",
     ]
+
+
+def _proc() -> Iterator[str]:
+    for path in (Path("/proc") / name for name in (*PROC_READ_ONLY, *PROC_HIDDEN)):
+        if path.exists():
+            yield from ("--ro-bind", "/dev/null" if path.name in PROC_HIDDEN else str(path), str(path))
 
 
 def _system() -> Iterator[str]:

@@ -16,6 +16,7 @@ import httpx2
 from workers.clients import egress
 
 READ_BYTES = 65_536
+MAX_BYTES = 64 * 1024 * 1024  # of any answer: libraries read error bodies without a limit of their own
 IDLE_SECONDS = 30.0  # a kept connection older than this is not used again
 IDLE_PER_ORIGIN = 100
 END_SECONDS = 0.05  # how long closing waits for the end mark before it hangs up
@@ -85,9 +86,12 @@ class _Body(httpx2.SyncByteStream):
             self._alarm.start()
 
     def __iter__(self) -> Iterator[bytes]:
-        read = self.answer.read1
+        read, size = self.answer.read1, 0
         with _translated(httpx2.ReadTimeout, httpx2.ReadError):
             while data := read(READ_BYTES):
+                size += len(data)
+                if size > MAX_BYTES:
+                    raise OSError(f"the answer is larger than {MAX_BYTES} bytes")
                 yield data
             if self.answer.length:
                 raise http.client.IncompleteRead(b"", self.answer.length)
