@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from pipelines.catalog import LIBRARY, MAX_FILES, Catalog, Known
+from pipelines.catalog import LIBRARY, MAX_FILES, Catalog, Known, _File, _load
 
 GOOD = "id: {id}\nname: {name}\nsteps:\n  - {{id: A, agent: dev, input: hi}}\n"
 DEV = Known(agents=frozenset({"dev"}))
@@ -112,3 +112,7 @@ def test_child_pipelines_are_looked_up_in_the_catalogue(tmp_path):
     assert found.get("parent").valid
     (tmp_path / "child.yml").write_text("id: one\nsteps:\n  - {id: A, pipeline: parent}\n")
     assert [problem.code for problem in found.get("parent").problems] == ["pipeline_cycle"]
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_no_entry(tmp_path):
+    assert _load(_File(str(tmp_path / "gone.yml"), 0, 0, "user"), DEV) is None

@@ -123,6 +123,23 @@ def test_two_hundred_steps_are_the_most():
     assert codes(f"id: a\nsteps:\n{steps.rsplit('  -', 1)[0]}") == []
 
 
+def test_a_circle_of_children_is_named_once_around():
+    [problem] = codes_and_messages("id: top\nsteps:\n  - {id: A, pipeline: recursive}", {"recursive": RECURSIVE})
+    assert problem == ("pipeline_cycle", "starts itself, or nests deeper than 5: top → recursive → recursive")
+
+
+def codes_and_messages(text, pipelines):
+    return [(problem.code, problem.message) for problem in checked(text, pipelines=pipelines.get).problems]
+
+
+def test_a_blank_text_is_a_missing_one():
+    assert codes("id: a\nsteps:\n  - {id: A, agent: dev, input: ' '}") == ["missing_key"]
+
+
+def test_a_loop_of_type_agent_is_no_mismatch():
+    assert codes(f"id: a\n{STEP}, type: agent, loop: {{over: result}}}}") == []
+
+
 def test_children_nest_to_depth_five():
     def pipeline(name, child):
         return parse(f"id: {name}\nsteps:\n  - {{id: A, pipeline: {child}}}")

@@ -151,3 +151,16 @@ def test_a_step_ends_the_run_if_some_result_goes_nowhere():
 def test_mermaid_text_cannot_be_broken_by_a_label():
     mermaid = graph(parse(text(A={"onResult": {'"]; click #1\nx': "A"}})))["mermaid"]
     assert mermaid == 'flowchart TD\n  s0(["A · d"])\n  s0 -.->|"#quot;]; click #35;1 x"| s0\n'
+
+
+def test_a_join_of_several_is_no_sure_way():
+    steps = parse(text(A={}, B={"needs": ["A"]}, C={"needs": ["A", "B"]})).steps
+    assert [edge.sure for edge in flow.edges(steps)] == [True, False, False]
+
+
+def test_a_join_with_a_step_of_a_loop_may_starve():
+    assert codes(L=LOOP, R={}, Z={}, J={"needs": ["R", "Z"]}) == ["join_after_branch"]
+
+
+def test_a_step_that_also_runs_outside_a_loop_may_go_anywhere():
+    assert codes(S={"onComplete": ["L", "X"]}, L=LOOP, R={"onComplete": "X"}, X={"onResult": {"A": "S"}}, Z={}) == []

@@ -25,6 +25,12 @@ def test_names_that_other_keys_look_at_are_recognised_too():
     assert found.required_variables == ()
 
 
+def test_declared_names_are_not_extra():
+    assert (
+        pipeline({"outputs": ["work"], "when": {"status": "x"}}, {"map": {"over": "Work"}}).extra_names == frozenset()
+    )
+
+
 def test_the_engine_s_own_outputs_are_no_variables():
     found = pipeline(
         {"input": "{{S1.items}}{{S1.structured}}{{decision}}{{S1.gone}}{{NO.x}}"}, {}, {"type": "approval"}

@@ -31,7 +31,7 @@ def test_a_heading_or_the_id_stands_in_for_the_name(agents):
 
 def test_the_persona_is_its_files_in_order_without_blank_ones(agents):
     put(agents, "ada", "DECISION.md", "last")
-    put(agents, "ada", "SOUL.md", "\n soul \n")
+    put(agents, "ada", "SOUL.md", "\n so\0ul \n")
     put(agents, "ada", "AGENTS.md", " \n")
     put(agents, "ada", "OTHER.md", "ignored")
     ada = load(agents, "ada")
@@ -64,6 +64,7 @@ def test_config_is_typed_and_read_in_both_spellings(agents):
         ("thinking_level: most", "config.yml: thinking_level (line 1): expected one of off"),
         ("tools: [a]\ntools: [b]", "config.yml: tools (line 2): the key"),
         ("model: !x y", "config.yml: the tag"),
+        (f"model: a/{'x' * 200}", "config.yml: model (line 1): expected provider/name"),
     ],
 )
 def test_a_broken_config_is_a_problem_and_no_exception(agents, text, problem):
@@ -85,6 +86,7 @@ def test_only_slugs_with_an_identity_or_a_config_are_agents(agents):
     for id in ("_base", ".hidden", "Upper", "shared", "status", "sessions"):
         put(agents, id, "config.yml", "")
     put(agents, "empty", "SOUL.md", "x")
+    (agents / "empty" / "IDENTITY.md").symlink_to(agents / "ada" / "IDENTITY.md")
     put(agents.parent, "outside", "config.yml", "")
     (agents / "link").symlink_to(agents.parent / "outside")
     assert installed(agents) == {"ada"}

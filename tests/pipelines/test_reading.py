@@ -134,3 +134,7 @@ def test_the_document_has_known_keys_in_camel_case_and_keeps_unknown_ones():
 def test_a_step_without_an_agent_shows_null():
     document = check("id: p\nsteps: [{id: A, type: approval}]").document
     assert document["steps"] == [{"id": "A", "agent": None, "description": "", "type": "approval"}]
+
+
+def test_the_newer_of_two_timeouts_wins():
+    assert step(timeout=5, timeoutSeconds=9).timeout_seconds == 9

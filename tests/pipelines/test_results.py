@@ -63,7 +63,7 @@ def test_the_longest_key_wins():
 
 
 def test_a_blank_key_matches_nothing():
-    assert matched_key(["", "**"], "anything") is None
+    assert matched_key(["", "**"], "anything") is matched_key([""], "+1") is None
 
 
 def test_hostile_values_are_compared_fast():

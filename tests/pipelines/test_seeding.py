@@ -40,6 +40,7 @@ def test_what_was_deleted_stays_deleted(folders):
     seed(*folders)
     shutil.rmtree(agents / "ada")
     (agents / "bob" / "DECISION.md").unlink()
+    (built_in / "ada" / "NEW.md").write_text("new")
     seed(*folders)
     assert not (agents / "ada").exists()
     assert not (agents / "bob" / "DECISION.md").exists()
@@ -62,3 +63,12 @@ def test_an_edited_file_that_equals_an_older_release_is_upgraded_again(folders):
     (built_in / "ada" / "SOUL.md").write_text("ada 3")
     seed(*folders)
     assert (agents / "ada" / "SOUL.md").read_text() == "ada 3"
+
+
+def test_a_new_built_in_file_does_not_replace_one_of_the_user_s(folders):
+    agents, built_in = folders
+    seed(*folders)
+    (agents / "ada" / "NOTES.md").write_text("mine")
+    (built_in / "ada" / "NOTES.md").write_text("theirs")
+    seed(*folders)
+    assert (agents / "ada" / "NOTES.md").read_text() == "mine"

@@ -1,6 +1,9 @@
 """Structured answers."""
 
+import socketserver
+
 import pytest
+from referencing.exceptions import Unresolvable
 
 from pipelines.definition import Step
 from pipelines.structured import instructions, is_hollow, repair_message, schema_error, to_outputs, validate
@@ -52,6 +55,24 @@ def test_messages_are_few_and_short():
 )
 def test_schemas_that_cannot_be_used_are_refused(schema):
     assert schema_error(schema)
+
+
+def test_a_remote_reference_is_named_and_never_fetched():
+    assert "is not local" in schema_error({"$ref": "https://example.com/x.json"})
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+        server.timeout = 0
+        fetched = []
+        server.process_request = lambda *request: fetched.append(request)
+        with pytest.raises(Unresolvable):
+            validate({"$ref": f"http://127.0.0.1:{server.server_address[1]}/x.json"}, "{}")
+        server.handle_request()
+    assert fetched == []
+
+
+def test_a_deep_answer_is_judged_or_refused():
+    nested = '{"child": ' * 99 + "{}" + "}" * 99
+    value, messages = validate({"properties": {"child": {"$ref": "#"}}}, nested)
+    assert value or messages == ["nested too deep"]
 
 
 def test_a_schema_with_local_references_is_fine():

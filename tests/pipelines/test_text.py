@@ -54,6 +54,7 @@ def test_the_first_of_two_equal_keys_is_kept_and_the_second_is_noted():
         ("[" * 33 + "]" * 33, "unsafe_yaml"),
         ("[" * 5000, "unsafe_yaml"),
         ('a: "\\0"', "unsafe_yaml"),
+        ('"\\0": a', "yaml_syntax"),
         ("a: &x 1\nb: [" + ",".join(["*x"] * 101) + "]", "unsafe_yaml"),
         ("[" + "a," * 60_000 + "]", "unsafe_yaml"),
         ("a" * (MAX_BYTES + 1), "too_large"),
@@ -78,3 +79,9 @@ def test_an_error_says_where_it_is():
 
 def test_a_byte_order_mark_and_aliases_are_fine():
     assert read("\ufeffa: &x [1]\nb: *x".encode()).value == {"a": [1], "b": [1]}
+
+
+def test_aliases_do_not_nest_deeper_than_anything_else():
+    first = "a0: &a0 x\n"
+    chain = "".join(f"a{n}: &a{n} {'[' * 25}*a{n - 1}{']' * 25}\n" for n in range(1, 13))
+    assert code_of(first + chain) == "unsafe_yaml"
