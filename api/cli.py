@@ -19,6 +19,7 @@ from api.terminal import Follower, styled, table
 from models import config
 
 READY_SECONDS = 30.0
+MAX_DEATHS = 3  # of one process before the first answer
 
 app = typer.Typer(
     name="djinnbot",
@@ -83,12 +84,24 @@ def _wait_until_ready(platform: supervisor.Supervisor) -> None:
     deadline, client = time.monotonic() + READY_SECONDS, Client()
     while time.monotonic() < deadline:
         platform.watch_once()
+        _refuse_if_hopeless(platform)
         try:
             client.get("/readyz")
             return
         except ApiError:
             time.sleep(0.05)
-    raise checks.StartError("not_ready", f"The API did not answer within {READY_SECONDS:g} s. See the log above.")
+    raise checks.StartError("not_ready", f"The API did not answer within {READY_SECONDS:g} s. {_where(platform)}")
+
+
+def _refuse_if_hopeless(platform: supervisor.Supervisor) -> None:
+    for child in platform.children:
+        if child.deaths >= MAX_DEATHS:
+            last = platform.last_words(child)
+            raise checks.StartError("not_ready", f"{child.name} does not start: {last} {_where(platform)}")
+
+
+def _where(platform: supervisor.Supervisor) -> str:
+    return f"The logs are in {platform.log_folder}." if platform.log_folder else "See the log above."
 
 
 def _print_addresses() -> None:

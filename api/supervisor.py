@@ -90,6 +90,13 @@ class Supervisor:
         self.log_folder.mkdir(parents=True, exist_ok=True)
         return (self.log_folder / f"{name}.log").open("ab")
 
+    def last_words(self, child: Child) -> str:
+        """The last line of the child's log, "" where it went to our own standard error."""
+        if self.log_folder is None:
+            return ""
+        lines = (self.log_folder / f"{child.name}.log").read_text("utf-8", errors="replace").splitlines()
+        return lines[-1][:500] if lines else ""
+
     def stop(self) -> None:
         """Ends everything within five seconds: first what uses the queue, then the queue."""
         self.stopping = True
