@@ -6,19 +6,26 @@ from gevent import monkey
 
 monkey.patch_all()  # before anything opens a socket or makes a lock
 
-from models import config  # noqa: E402
+from models.config import get as read_settings  # noqa: E402 (gunicorn takes a name `config` for its own)
 
-settings = config.get()
+_settings = read_settings()
 
 wsgi_app = "api.app:create_app()"
 worker_class = "gevent"
-workers = settings.web_workers
+workers = _settings.web_workers
 worker_connections = 2_000  # open event streams count
-bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
-graceful_timeout = 2  # seconds; streams are resumed by their clients
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+graceful_timeout = 2  # seconds
 timeout = 60
 keepalive = 30
 accesslog = None  # query strings are never logged
 errorlog = "-"
 loglevel = "warning"
 control_socket_disable = True
+
+
+def post_worker_init(worker) -> None:
+    """Lets open streams end as soon as the worker is told to stop; their clients resume elsewhere."""
+    from api.sse import hub
+
+    hub.serving = lambda: worker.alive
