@@ -117,10 +117,13 @@ def _search(context: Context, query: dict[str, Any]) -> str:
 
 
 def tools() -> Iterator[Tool]:
+    yield from _tools_for_one_file()
+    yield from _tools_for_looking_around()
+
+
+def _tools_for_one_file() -> Iterator[Tool]:
     text = {"type": "string"}
     count = {"type": "integer", "minimum": 1}
-    flag = {"type": "boolean"}
-    pattern = {"type": "string", "minLength": 1, "maxLength": 1000}
     yield Tool(
         "read",
         f"Read a text file, with line numbers. At most {MAX_LINES} lines at once; `offset` is the first line.",
@@ -142,11 +145,15 @@ def tools() -> Iterator[Tool]:
             path=PATH,
             old_text={**text, "minLength": 1},
             new_text=text,
-            replace_all=flag,
+            replace_all={"type": "boolean"},
         ),
         edit,
         effect="idempotent",  # once done, `old_text` is gone as a rule: a repeat finds nothing
     )
+
+
+def _tools_for_looking_around() -> Iterator[Tool]:
+    pattern = {"type": "string", "minLength": 1, "maxLength": 1000}
     yield Tool("ls", "List a folder.", parameters(path=PATH), ls)
     yield Tool(
         "find",
@@ -157,6 +164,6 @@ def tools() -> Iterator[Tool]:
     yield Tool(
         "grep",
         "Search text files for a Python regular expression. `glob` limits the files, `path` the folder.",
-        parameters(("pattern",), pattern=pattern, path=PATH, glob=pattern, ignore_case=flag),
+        parameters(("pattern",), pattern=pattern, path=PATH, glob=pattern, ignore_case={"type": "boolean"}),
         grep,
     )

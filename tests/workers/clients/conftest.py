@@ -4,23 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from models import config
 from tests.workers.clients.double import Double
 from workers.clients.llm import registry
-
-
-@pytest.fixture
-def setting(monkeypatch):
-    """Sets environment variables for one test."""
-
-    def set_them(**values: str) -> None:
-        for name, value in values.items():
-            monkeypatch.setenv(name, value)
-        config.get.cache_clear()
-
-    yield set_them
-    monkeypatch.undo()
-    config.get.cache_clear()
 
 
 @pytest.fixture
@@ -40,4 +25,6 @@ def allowed(double, setting):
 @pytest.fixture(autouse=True)
 def _fresh_clients():
     yield
+    registry._http().close()
+    registry._http.cache_clear()
     registry._client.cache_clear()

@@ -26,6 +26,9 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 1024
     daemon_threads = True
 
+    def handle_error(self, *_):
+        """Clients that hang up are what the tests are about."""
+
 
 class Double:
     """Replies are used up in order, the last one repeats. `requests`: (method, path, headers, body)."""

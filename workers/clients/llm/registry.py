@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+import httpx2
+
 from models import config
 from models.errors import ConfigError
 from workers.clients import http
@@ -61,4 +63,10 @@ def _client(endpoint: Endpoint) -> Provider:
     else:
         from workers.clients.llm.openai import OpenAI as Client
     http.parse(endpoint.base_url)
-    return Client(endpoint.base_url, endpoint.key or "none", http.client())
+    return Client(endpoint.base_url, endpoint.key or "none", _http())
+
+
+@functools.cache
+def _http() -> httpx2.Client:
+    """One pool of connections for all."""
+    return http.client()
