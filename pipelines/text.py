@@ -72,7 +72,7 @@ def read(text: bytes | str, max_bytes: int = MAX_BYTES) -> Source:
         raise YamlError("yaml_syntax", str(error).splitlines()[0])
     source = Source()
     if root is not None:
-        source.value = _Expansion(source).value(root, ())
+        source.value = _Expansion(source).value(root, (), None)
     return source
 
 
@@ -110,25 +110,24 @@ class _Expansion:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.seen: set[int] = set()
+        self.edges: dict[int, tuple] = {}  # node -> where it stands itself; anywhere else it is an alias
         self.aliases = 0
         self.values = 0
 
-    def value(self, node: yaml.Node, path: Path) -> Any:
-        self.count(node, path)
+    def value(self, node: yaml.Node, path: Path, parent: yaml.Node | None) -> Any:
+        self.count(node, path, (id(parent), *path[-1:]))
         self.source.places[path] = _place(node)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
-            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+            return [self.value(item, (*path, index), node) for index, item in enumerate(node.value)]
         if "\0" in node.value:
             raise _unsafe(node, "NUL in a text")
         return node.value if node.tag == _STR else plain(node.value)
 
-    def count(self, node: yaml.Node, path: Path) -> None:
-        self.aliases += id(node) in self.seen
+    def count(self, node: yaml.Node, path: Path, edge: tuple) -> None:
+        self.aliases += self.edges.setdefault(id(node), edge) != edge
         self.values += 1
-        self.seen.add(id(node))
         if self.aliases > MAX_ALIASES or self.values > MAX_VALUES or len(path) > MAX_DEPTH:
             raise _unsafe(node, "too much comes out of the aliases, or too many values stand in one file")
 
@@ -142,7 +141,7 @@ class _Expansion:
                 self.source.duplicates.append((here, _place(key)))
                 continue
             self.source.keys[here] = _place(key)
-            values[key.value] = self.value(item, here)
+            values[key.value] = self.value(item, here, node)
         return values
 
 

@@ -85,3 +85,9 @@ def test_aliases_do_not_nest_deeper_than_anything_else():
     first = "a0: &a0 x\n"
     chain = "".join(f"a{n}: &a{n} {'[' * 25}*a{n - 1}{']' * 25}\n" for n in range(1, 13))
     assert code_of(first + chain) == "unsafe_yaml"
+
+
+def test_what_an_alias_holds_does_not_count_as_more_aliases():
+    text = "a: &a [" + "x," * 200 + "]\n" + "".join(f"b{n}: *a\n" for n in range(100))
+    assert len(read(text).value) == 101
+    assert code_of(text + "c: *a") == "unsafe_yaml"
