@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from models.errors import Forbidden, TooLarge, Unavailable
 from tests.workers.clients.double import Double, Reply
-from workers.clients import egress, http
+from workers.clients import egress, http, transport
 
 PRIVATE = [
     "http://127.0.0.1/",
@@ -283,3 +283,16 @@ def test_a_client_without_an_answer_raises_what_httpx_users_expect(setting):
     setting(EGRESS_ALLOW="127.0.0.1:9")
     with http.client() as client, pytest.raises(httpx2.ConnectError):
         client.get("http://127.0.0.1:9/")
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://user:password@127.0.0.1/"])
+def test_a_client_does_not_call_odd_urls_either(url):
+    with http.client() as client, pytest.raises(Forbidden, match="only http and https"):
+        client.get(url)
+
+
+def test_no_library_reads_an_answer_without_end(allowed, monkeypatch):
+    monkeypatch.setattr(transport, "MAX_BYTES", 10_000)
+    allowed.says(Reply(500, chunks=[b"x" * 1000] * 50, gap=0.001))
+    with http.client() as client, pytest.raises(httpx2.ReadError, match="larger than"):
+        client.get(allowed.url)
