@@ -11,21 +11,25 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
 from api import definitions, feeds, probes
 from api.app import create_app
-from models import config
+from models import config, database, schema
+from tests import servers
 from tests.api import factories
 from workers.publisher import publisher
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "operator-token-of-the-tests"
+on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)  # nothing here depends on the database
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def publishing():
-    """The test's own process publishes what it commits, as a worker does."""
+    """The test's own process publishes what it commits, as a worker does; errors are logged in one line."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
     publisher.start()
 
 
@@ -107,17 +111,35 @@ class Server:
 
     def kill(self) -> None:
         """As a crash would: the workers die with the master."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in [*children, self.process.pid]:
-            os.kill(int(pid), 9)
+        worker = self.worker()
+        for pid in (self.process.pid, worker):
+            os.kill(pid, 9)
         self.process.wait()
 
+    def worker(self) -> int:
+        """The process that answers."""
+        master = self.process.pid
+        return int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
 
-@pytest.fixture
-def server(settings):
-    running = Server()
-    yield running
-    running.stop()
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(request, tmp_path_factory):
+    """One server for a module, over a database that its tests share."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        environment.setenv("API_TOKEN", TOKEN)
+        if request.param == "postgres":
+            url = servers.fresh_database(request.getfixturevalue("postgres_url"))
+            environment.setenv("DATABASE_URL", url)
+        forget()
+        database.init()
+        schema.migrate()
+        running = Server()
+        yield running
+        running.stop()
+        database.release()
+        database.db.obj.close_all()
+    forget()
 
 
 class Redis:

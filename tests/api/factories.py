@@ -29,10 +29,18 @@ def run(task: str = "Mend the fence", tags: tuple[str, ...] = (), **columns: Any
     run_id, now = columns.pop("id", None) or new_id("run_"), now_ms()
     inputs = {name: columns.pop(name) for name in ("human_context", "metadata") if name in columns}
     row = {
-        **{"id": run_id, "pipeline_id": "two", "pipeline_hash": "sha256:two", "status": "pending"},
-        **{"task_head": task[:1000], "task_truncated": len(task) > 1000, "tags": list(tags)},
-        **{"max_duration_seconds": 86_400, "on_budget": "fail", "steps_total": 2},
-        **{"created_at": now, "updated_at": now},
+        "id": run_id,
+        "pipeline_id": "two",
+        "pipeline_hash": "sha256:two",
+        "status": "pending",
+        "task_head": task[:1000],
+        "task_truncated": len(task) > 1000,
+        "tags": list(tags),
+        "max_duration_seconds": 86_400,
+        "on_budget": "fail",
+        "steps_total": 2,
+        "created_at": now,
+        "updated_at": now,
     }
     row |= columns
     with database.transaction():
@@ -76,8 +84,18 @@ def set_status(run_id: str, status: str, **columns: Any) -> None:
 def visit(run_id: str, key: str, n: int = 1, **columns: Any) -> None:
     """One entry into a step."""
     row = {
-        **{"run_id": run_id, "epoch": 1, "n": n, "step_key": key, "type": "agent", "agent_id": "developer"},
-        **{"status": "completed", "visit": 1, "scope": [], "reason": "start", "attempt": 1, "max_retries": 2},
+        "run_id": run_id,
+        "epoch": 1,
+        "n": n,
+        "step_key": key,
+        "type": "agent",
+        "agent_id": "developer",
+        "status": "completed",
+        "visit": 1,
+        "scope": [],
+        "reason": "start",
+        "attempt": 1,
+        "max_retries": 2,
     }
     with database.transaction():
         VisitRow.insert(row | columns).execute()
