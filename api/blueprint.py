@@ -13,6 +13,8 @@ from api.bodies import Parser
 
 GATE = (401, 403, 421)  # what any operation may answer before its view runs
 
+BODY = (400, 413, 415)  # and with a body
+
 
 class Blueprint(flask_smorest.Blueprint):
     ARGUMENTS_PARSER = Parser()
@@ -50,7 +52,8 @@ class Blueprint(flask_smorest.Blueprint):
                 shared["security"] = [{"token": []}, {}]
             doc["manual_doc"] = shared | doc.get("manual_doc", {})
             answers = doc.setdefault("response", {}).setdefault("responses", {})
-            for status in GATE:
+            has_body = any(item.get("in") == "json" for item in doc.get("arguments", {}).get("parameters", []))
+            for status in GATE + (BODY if has_body else ()):
                 answers.setdefault(status, [HTTPStatus(status).name])
 
 

@@ -21,7 +21,8 @@ class RequestSchema(ma.Schema):
     def _settle(self, data: Any, **_: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        given = {name: value for name, value in data.items() if value is not None}
+        known = {field.data_key or name for name, field in self.fields.items()} | self.ALIASES.keys()
+        given = {name: value for name, value in data.items() if value is not None or name not in known}
         for alias in given.keys() & self.ALIASES.keys():
             name, value = self.ALIASES[alias], given.pop(alias)
             if given.setdefault(name, value) != value:

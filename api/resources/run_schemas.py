@@ -36,7 +36,7 @@ class Guidance(fields.Field):
     """Text, or an object, which is kept as its JSON text."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(metadata={"type": ["string", "object", "null"]}, **options)
+        super().__init__(metadata={"type": ["string", "object"]}, **options)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **_: Any) -> str:
         if isinstance(value, dict):

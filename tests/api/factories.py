@@ -115,3 +115,9 @@ def say(run_id: str, key: str, *texts: str, attempt: int = 1, turn: int = 1, ite
         event.payload = {"text": text, "turn": turn}
         last = record(run_id, event)
     return last
+
+
+def lose_database() -> None:
+    """From now on nobody answers where the database should be."""
+    database.db.obj.close_all()
+    database.init("postgresql://nobody@127.0.0.1:1/none")

@@ -6,6 +6,7 @@ import pytest
 
 from api.app import create_app
 from models import config, tokens
+from tests.api import factories
 from tests.api.conftest import AUTH, TOKEN, on_sqlite
 
 pytestmark = on_sqlite
@@ -188,10 +189,7 @@ def test_a_bug_shows_only_an_id_that_is_in_the_log(app, settings, capsys):
 
 
 def test_without_the_database_answers_are_503_with_a_time_to_come_back(app, settings):
-    from models import database
-
-    database.release()
-    database.init("postgresql://nobody@127.0.0.1:1/none")
+    factories.lose_database()
     answer = app.test_client().get("/v1/runs", headers=AUTH)
     assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
     assert answer.headers["Retry-After"] == "2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -62,3 +63,14 @@ def test_without_redis_runs_start_and_the_status_says_so(server):
         assert status == {"status": "degraded", "redis_connected": False, "database_connected": True}
     finally:
         alone.stop()
+
+
+def test_a_redis_that_hangs_does_not_hold_the_status(server, redis):
+    own = Server(REDIS_URL=redis.url)
+    try:
+        redis.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        assert httpx.get(f"{own.url}/v1/status").json()["redis_connected"] is False
+        assert time.monotonic() - began < 1
+    finally:
+        own.stop()

@@ -1,0 +1,57 @@
+"""The served document against the server: schemathesis tries what the document allows, and what it does not."""
+
+from __future__ import annotations
+
+import contextlib
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.specs.openapi import checks
+
+from tests.api import factories
+from tests.api.conftest import AUTH, on_sqlite
+
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.response_headers_conformance,
+    checks.unsupported_method,
+    checks.ignored_auth,
+]
+REFUSALS = [400, 401, 403, 404, 405, 409, 412, 413, 415, 421, 422]
+CONFIG = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": REFUSALS}}})
+STREAM = "EventStream.get"  # it does not end
+SEARCH = settings(
+    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+)
+
+
+@on_sqlite
+def test_the_server_keeps_to_its_document(app, run_id):
+    factories.visit(run_id, "FIX")
+    document = schemathesis.openapi.from_wsgi("/openapi.json", app, config=CONFIG)
+    operations = [found.ok() for found in document.exclude(operation_id=STREAM).get_all_operations()]
+    assert len(operations) > 15
+    for operation in operations:
+        for mode in GenerationMode:
+            attempt(operation, mode)
+
+
+def attempt(operation, mode: GenerationMode) -> None:
+    @SEARCH
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def search(case):
+        # A wrong query may be one that vanishes on its way (an empty list), so only wrong bodies must be refused.
+        body = case.meta.components.get(ParameterLocation.BODY)
+        wrong = body is not None and body.mode is GenerationMode.NEGATIVE
+        case.call_and_validate(headers=AUTH, checks=[*CHECKS, *([checks.negative_data_rejection] if wrong else [])])
+
+    with contextlib.suppress(Unsatisfiable):  # nothing can be wrong with an operation that takes nothing
+        search()
