@@ -6,7 +6,7 @@ PORT ?= 8000
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test lint fix bench storm install install-dev lock
+.PHONY: help run up test lint fix bench storm install install-dev lock system-packages
 
 help: ## List these verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,8 +51,19 @@ lock: ## Pin the newest versions that setup.cfg allows
 	@$(BIN)/python -m piptools compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  --extra local --extra postgres --extra dev -o requirements-dev.lock -c requirements.lock setup.cfg requirements.in
 
-test: install-dev ## Pass the tests (needs bubblewrap, redis-server, postgresql)
-	@$(BIN)/python -m pytest
+test: install-dev system-packages ## Install what the tests need and pass them
+	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+
+SYSTEM_PACKAGES = $(shell command -v bwrap >/dev/null || echo bubblewrap) \
+  $(shell command -v redis-server >/dev/null || echo redis-server) \
+  $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,postgresql)
+
+system-packages:
+	@set -- $(SYSTEM_PACKAGES); [ $$# -eq 0 ] && exit 0; \
+	as_root=""; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	echo "Installing $$*"; \
+	{ $$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$*; } >/dev/null 2>&1 \
+	  || { echo "The tests need these programs: $$*. As root: apt-get install $$*"; exit 13; }
 
 lint: install-dev ## Check style and dependencies
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

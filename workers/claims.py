@@ -113,7 +113,7 @@ def _refuse_if_late(walk: Walk, visit: Visit) -> None:
 def _open_attempt(walk: Walk, visit: Visit, chosen: settings.Chosen) -> None:
     visit.attempt += 1
     visit.model, visit.max_retries = chosen.model, chosen.max_retries
-    built = prompt.build(walk.facts, walk.state, visit)
+    built = prompt.build(walk.facts, walk.state, visit, chosen.has_tools)
     visit.prompt, visit.variables = built.text, built.variables
     walk.state.warnings += [f"{visit.step_key} uses {{{{ {name} }}}}, which nothing defines" for name in built.unknown]
     visit.status, visit.due_at, visit.usage, visit.interrupted = StepStatus.RUNNING, None, None, None

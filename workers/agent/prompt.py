@@ -42,13 +42,14 @@ class Prompt:
     unknown: list[str]
 
 
-def build(facts: Facts, state: State, visit: Visit) -> Prompt:
+def build(facts: Facts, state: State, visit: Visit, has_tools: bool) -> Prompt:
     """The user message that opens an attempt at `visit`."""
     step = state.step(visit)
     values: dict[str, str] = {}
     lookup = _recording(variables(facts, state, visit), values)
     task, unknown = template.render(step.input, lookup)
-    sections = [("Task", task), *_sections(facts, state, visit, step)]
+    answer_format = output_rules.answer_format(step, state.pipeline.extra_names, tool=has_tools)
+    sections = [("Task", task), *_sections(facts, state, visit, step), ("Answer format", answer_format)]
     text = "\n\n".join(f"## {title}\n{body.strip()}" for title, body in sections if body and body.strip())
     return Prompt(text, values, [name for name in unknown if name not in values])
 
@@ -115,13 +116,11 @@ def as_text(value: object) -> str:
 
 
 def _sections(facts: Facts, state: State, visit: Visit, step: Step) -> list[tuple[str, str]]:
-    extra = state.pipeline.extra_names
     return [
         ("Task description", _task_description(facts, state, visit)),
         ("Guidance", _guidance(facts, state, step)),
         ("Why you are here again", _return_reason(state, visit, step)),
         ("Previous attempt", _previous_attempt(visit)),
-        ("Answer format", output_rules.answer_format(step, extra)),
     ]
 
 

@@ -11,7 +11,7 @@ from models import config, database
 from models.errors import ConfigError
 from models.events import decode
 from pipelines import personas
-from pipelines.definition import MAX_RETRIES, MAX_TURNS, TIMEOUT_SECONDS
+from pipelines.definition import MAX_RETRIES, MAX_TURNS, TIMEOUT_SECONDS, Step
 from pipelines.state import State, Visit
 from workers.agent.toolbox import Toolbox
 from workers.clients.llm import registry
@@ -28,6 +28,7 @@ class Chosen:
 
     model: str
     max_retries: int
+    has_tools: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,11 @@ def choose(walk: Walk, visit: Visit) -> Chosen:
     if not model:
         hint = "set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) or install the `local` extra"
         raise ConfigError(f"{step.key} has no model: {hint}", hint=hint)
-    return Chosen(model, _first(step.max_retries, agent.get("max_retries"), MAX_RETRIES))
+    return Chosen(
+        model,
+        _first(step.max_retries, agent.get("max_retries"), MAX_RETRIES),
+        bool(_tools(step, agent).specs),
+    )
 
 
 def resolve(walk: Walk, visit: Visit) -> Settings:
@@ -67,13 +72,17 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
         model=visit.model,
         provider=visit.model.partition("/")[0],
         system=_system(walk, visit.agent_id),
-        toolbox=_toolbox(tuple(_first(step.tools, agent.get("tools"), DEFAULT_TOOLS))),
+        toolbox=_tools(step, agent),
         thinking_level=_first(step.thinking_level, agent.get("thinking_level"), None),
         max_turns=_first(step.max_turns, agent.get("max_turns"), MAX_TURNS),
         timeout_seconds=_first(step.timeout_seconds, agent.get("timeout"), TIMEOUT_SECONDS),
         opening=opening,
         item_opening=item_opening,
     )
+
+
+def _tools(step: Step, agent: dict[str, Any]) -> Toolbox:
+    return _toolbox(tuple(_first(step.tools, agent.get("tools"), DEFAULT_TOOLS)))
 
 
 def _first(*values: Any) -> Any:
