@@ -49,7 +49,7 @@ class LLMCall(Model):
 
 
 class ToolUse(Model):
-    """One tool call of an attempt: `intended` before it acts, `done` with its result after."""
+    """One tool call of an attempt, on its way through the statuses below."""
 
     id = peewee.TextField(primary_key=True)  # sha256 of (run, epoch, visit, attempt, turn, index, tool, arguments)
     run_id = peewee.TextField()
@@ -61,7 +61,7 @@ class ToolUse(Model):
     tool_call_id = peewee.TextField()
     tool_name = peewee.TextField()
     arguments = JSONField()
-    status = peewee.TextField()  # intended, done
+    status = peewee.TextField()  # planned, asked (waits for a person), allowed, intended (may have acted), done
     result = peewee.TextField(null=True)
     is_error = peewee.BooleanField(null=True)
     duration_ms = peewee.IntegerField(null=True)

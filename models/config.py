@@ -37,6 +37,7 @@ class Config:
     default_model: str = setting("DEFAULT_MODEL", "", "provider/model used when nothing else names one")
     egress_allow: list = setting("EGRESS_ALLOW", list, "host:port pairs that the egress rules let through", "list")
     sandbox: str = setting("SANDBOX", "bwrap", "bwrap, or none: the operator accepts bare execution")
+    approve_tools: list = setting("APPROVE_TOOLS", list, "tools whose every call a person must allow", "list")
     scripted_replies: str = setting("SCRIPTED_REPLIES", "", "YAML file for the `scripted` provider")
     max_pending_runs: int = setting("MAX_PENDING_RUNS", 10_000, "queued runs before POST /runs answers 429", "int")
     lease_seconds: float = setting("LEASE_SECONDS", 30.0, "a worker unseen for this long has lost its steps", "float")

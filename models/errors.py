@@ -11,9 +11,10 @@ DjinnBotError                 code, message
 ├── TooMany                   a cap is reached; `retry_after` seconds
 ├── Unavailable               a dependency is down; `retry_after` seconds
 ├── LeaseLost                 this worker no longer owns the step: stop, write nothing
+├── NeedsPerson               the attempt waits for a person's decision
 ├── StaleState                another worker planned this run meanwhile: reload and decide again
 ├── IllegalTransition         a status change that the tables in `status.py` do not list
-└── StepError                 an attempt failed; what that means is decided in `workers/runs.py`
+└── StepError                 an attempt failed; what that means is decided in `workers/steps.py`
     ├── ProviderTransient     429, 5xx, reset, overload (`retry_after`)
     ├── ProviderRejected      401, 403, unknown model
     ├── ContextTooLong        the conversation does not fit the model
@@ -31,7 +32,11 @@ DjinnBotError                 code, message
     ├── TooManyItems          the list of a loop is longer than `maxItems`
     ├── TooManyVisits         a cycle that does not end
     ├── JoinStarved           a join whose needs can no longer be met
-    └── RunTimeout            the epoch's wall clock is used up
+    ├── RunTimeout            the epoch's wall clock is used up
+    ├── ChildFailed           the run of a child pipeline did not complete
+    ├── ApprovalRejected      a person said no, and nothing else follows from that
+    ├── BudgetExceeded        no money or no tokens are left
+    └── EffectUnknown         nobody knows whether a tool call took effect, and a person gave up on it
 """
 
 from __future__ import annotations
@@ -105,6 +110,16 @@ class Unavailable(DjinnBotError):
 
 class LeaseLost(DjinnBotError):
     code = "lease_lost"
+
+
+class NeedsPerson(DjinnBotError):
+    """`kind`, `prompt`, `options` and `data` of the approval to ask for."""
+
+    code = "needs_person"
+
+    def __init__(self, kind: str, prompt: str, options: tuple[str, ...], **data: Any) -> None:
+        super().__init__(prompt)
+        self.kind, self.options, self.data = kind, options, data
 
 
 class StaleState(DjinnBotError):
@@ -205,3 +220,19 @@ class JoinStarved(StepError):
 
 class RunTimeout(StepError):
     code = "run_timeout"
+
+
+class ChildFailed(StepError):
+    code = "child_failed"
+
+
+class ApprovalRejected(StepError):
+    code = "approval_rejected"
+
+
+class BudgetExceeded(StepError):
+    code = "budget_exceeded"
+
+
+class EffectUnknown(StepError):
+    code = "effect_unknown"

@@ -46,6 +46,14 @@ class Run(Model):
     max_tokens = peewee.BigIntegerField(null=True)
     max_duration_seconds = peewee.IntegerField()
     on_budget = peewee.TextField()
+    root_run_id = peewee.TextField(null=True)  # whose budget counts; null: this run's own
+    spent_cost_usd = peewee.DoubleField(default=0)  # of the whole tree in this epoch; counted where a limit is set
+    spent_tokens = peewee.BigIntegerField(default=0)
+    reserved_cost_usd = peewee.DoubleField(default=0)  # for calls in flight
+    reserved_tokens = peewee.BigIntegerField(default=0)
+    budget_warned = peewee.IntegerField(default=0)  # percent that was warned of
+    paused_at = peewee.BigIntegerField(null=True)
+    paused_ms = peewee.BigIntegerField(default=0)  # of this epoch; does not count against its time
     input_tokens = peewee.BigIntegerField(default=0)
     output_tokens = peewee.BigIntegerField(default=0)
     cache_read_tokens = peewee.BigIntegerField(default=0)
@@ -53,6 +61,7 @@ class Run(Model):
     llm_calls = peewee.IntegerField(default=0)
     tool_calls = peewee.IntegerField(default=0)
     steps_total = peewee.IntegerField()
+    steps_done = peewee.IntegerField(default=0)  # set at the end of an epoch, as `outputs`
     tags = JSONField(default=list)
     webhook_url = peewee.TextField(null=True)
     workspace_type = peewee.TextField(null=True)
@@ -127,7 +136,7 @@ def write(
     recorded: Sequence[Event],
     *,
     to: str | None = None,
-    at_status: str = RunStatus.RUNNING,
+    at_status: Sequence[str] = (RunStatus.RUNNING,),
     at_epoch: int | None = None,
     at_version: int | None = None,
     fence: tuple[str, tuple] | None = None,
@@ -162,8 +171,8 @@ def write(
     return row[0]
 
 
-def _sources(to: str | None, at_status: str) -> list[str]:
-    return [at_status] if to is None else sorted(RUN_SOURCES[to])
+def _sources(to: str | None, at_status: Sequence[str]) -> list[str]:
+    return list(at_status) if to is None else sorted(RUN_SOURCES[to])
 
 
 def _guards(sources, epoch, version, fence) -> tuple[list[str], list]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from playhouse.migrations import Runner
 
 from models import database
+from models.approvals import Approval
 from models.calls import LLMCall, ToolUse
 from models.events import StoredEvent
 from models.idempotency import IdempotencyKey
@@ -19,6 +20,7 @@ from models.visits import Attempt, VisitRow
 from models.workers import Worker
 
 TABLES = [
+    Approval,
     Attempt,
     IdempotencyKey,
     LLMCall,

@@ -6,14 +6,15 @@ records the events (engine, "Routing", "Loops and maps", "Failures").
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from models.errors import JoinStarved, LoopSourceInvalid, StepError, TooManyItems, TooManyVisits
-from models.status import StepStatus
+from models.errors import BadOutput, JoinStarved, LoopSourceInvalid, StepError, TooManyItems, TooManyVisits
+from models.status import ACTIVE, StepStatus
 from pipelines import outputs as output_rules
 from pipelines import results
-from pipelines.definition import Action, Step
+from pipelines.definition import Action, Loop, Map, Step
 from pipelines.state import OPEN, Ending, Scope, State, Visit
 
 DONE = {StepStatus.COMPLETED, StepStatus.SKIPPED}
@@ -57,20 +58,30 @@ def complete(state: State, visit: Visit, outputs: dict[str, str], verdict: Verdi
     _end(state, visit)
     if verdict.warning:
         state.warnings.append(verdict.warning)
-    if visit.type == "loop" and visit.scope and visit.scope[-1][0] == visit.step_key:
-        _activate_all(state, state.step(visit).loop.on_each_complete, visit, "next")
-    else:
+    if not _is_item(visit):
         _route(state, visit, verdict.action)
+    elif visit.type == "loop":
+        _activate_all(state, state.step(visit).loop.on_each_complete, visit, "next")
     _resume_remembered(state, visit)
     finish_scope(state, visit.scope)
 
 
+def enter_queued(state: State) -> None:
+    """Starts the queued visits that need no worker to start: those of a history that a restart or fork begins with."""
+    for visit in list(state.visits):
+        if visit.status == StepStatus.QUEUED:
+            state.touch(visit)
+            _enter(state, visit)
+
+
 def fail(state: State, visit: Visit, error: StepError) -> None:
-    """The visit is given up: `onFailure`, the loop's `onItemFailure`, or the end of the run."""
+    """The visit is given up: `onFailure`, the loop's or map's `onItemFailure`, or the end of the run."""
     visit.status, visit.error, visit.error_code = StepStatus.FAILED, error.message, error.code
     _end(state, visit)
     state.record("step_failed", visit, error=error.message, error_code=error.code, retry_count=visit.retry_count)
-    if _handled(state, visit, state.step(visit).on_failure):
+    if _is_item(visit) and visit.type != "loop":
+        _fail_map_item(state, visit, error)
+    elif _handled(state, visit, state.step(visit).on_failure):
         _resume_remembered(state, visit)
         finish_scope(state, visit.scope)
     elif (scope := _forgiving(state, visit.scope)) is not None:
@@ -128,9 +139,11 @@ def finish_scope(state: State, scope: Scope) -> None:
         if not scope:
             _end_run(state)
             return
-        if not _left(state, scope):
-            item = state.own(scope)
-            state.record("loop_item_complete", state.entry(scope), **_progress(state, scope), outputs=item)
+        if state.pipeline.steps[scope[-1][0]].type == "map":
+            _map_item_done(state, scope)
+            return
+        elif not _left(state, scope):
+            _record_item(state, scope)
             _next_item(state, scope)
         scope = scope[:-1]
 
@@ -165,17 +178,29 @@ def _open(state: State, visit: Visit, remembered: bool = False) -> None:
     state.add(visit)
     if remembered:
         visit.status = StepStatus.PENDING
-        return
+    else:
+        _queue(state, visit)
+
+
+def _queue(state: State, visit: Visit) -> None:
     visit.status = StepStatus.QUEUED
+    state.touch(visit)
     state.record("step_queued", visit, reason=visit.reason, from_step=visit.entered_from)
+    _enter(state, visit)
+
+
+def _enter(state: State, visit: Visit) -> None:
+    """What a step without an agent of its own does when its turn comes."""
+    if visit.type == "map":
+        _enter_map(state, visit)
+    elif visit.type == "approval":
+        visit.status, visit.interrupted = StepStatus.PAUSED, "step"
 
 
 def _resume_remembered(state: State, over: Visit) -> None:
     for visit in state.of(over.step_key, over.scope):
         if visit.status == StepStatus.PENDING and not state.ending:
-            visit.status = StepStatus.QUEUED
-            state.touch(visit)
-            state.record("step_queued", visit, reason=visit.reason, from_step=visit.entered_from)
+            _queue(state, visit)
 
 
 def _skip(state: State, step: Step, scope: Scope, reason: str, source: Visit | None) -> None:
@@ -205,9 +230,13 @@ def _too_many_visits(state: State, step: Step, scope: Scope, source: Visit | Non
 
 
 def _enter_loop(state: State, step: Step, scope: Scope, reason: str, source: Visit | None) -> None:
+    entries = [v for v in state.visits if v.step_key == step.key and v.items is not None and v.scope[:-1] == scope]
+    if len(entries) >= step.max_visits:
+        _too_many_visits(state, step, scope, source)
+        return
     visit = _new(state, step, scope, reason, source)
     try:
-        items = _loop_items(state, step, scope)
+        items = _items(state, step.key, step.loop, scope)
     except StepError as error:
         _open(state, visit)
         fail(state, visit, error)
@@ -221,21 +250,31 @@ def _enter_loop(state: State, step: Step, scope: Scope, reason: str, source: Vis
     state.add(visit)
     visit.status, visit.outputs = StepStatus.COMPLETED, {}
     _end(state, visit)
-    state.record("step_complete", visit, outputs={}, duration_ms=0, usage=None)
+    state.record("step_complete", visit, outputs={}, result=None)
     _loop_done(state, visit, scope)
 
 
-def _loop_items(state: State, step: Step, scope: Scope) -> list:
-    source = state.lookup(step.loop.over, scope)
+def _items(state: State, key: str, spec: Loop | Map, scope: Scope) -> list:
+    source = state.lookup(spec.over, scope)
     if source is None:
-        raise LoopSourceInvalid(f"{step.key} loops over `{step.loop.over}`, which nothing has produced")
+        raise LoopSourceInvalid(f"{key} goes over `{spec.over}`, which nothing has produced")
     try:
         items = output_rules.parse_list(source)
     except ValueError as error:
-        raise LoopSourceInvalid(f"{step.key} loops over `{step.loop.over}`: {error}") from error
-    if len(items) > step.loop.max_items:
-        raise TooManyItems(f"`{step.loop.over}` has {len(items)} items; {step.key} allows {step.loop.max_items}")
+        raise LoopSourceInvalid(f"{key} goes over `{spec.over}`: {error}") from error
+    if len(items) > spec.max_items:
+        raise TooManyItems(f"`{spec.over}` has {len(items)} items; {key} allows {spec.max_items}")
     return items
+
+
+def _is_item(visit: Visit) -> bool:
+    """Whether this is the visit of one item of its own loop or map."""
+    return bool(visit.scope) and visit.scope[-1][0] == visit.step_key
+
+
+def _record_item(state: State, scope: Scope) -> None:
+    progress, item = _progress(state, scope), state.own(scope)
+    state.record("loop_item_complete", state.entry(scope), **progress, outputs=item)
 
 
 def _progress(state: State, scope: Scope) -> dict:
@@ -279,6 +318,98 @@ def _forgiving(state: State, scope: Scope) -> Scope | None:
         if state.pipeline.steps[scope[depth - 1][0]].loop.on_item_failure == "continue":
             return scope[:depth]
     return None
+
+
+# --- maps ---
+
+
+def _enter_map(state: State, visit: Visit) -> None:
+    """The visit of the map itself waits while visits of its items, up to `concurrency` at once, do the work."""
+    step = state.step(visit)
+    try:
+        visit.items = _items(state, step.key, step.map, visit.scope)
+    except StepError as error:
+        fail(state, visit, error)
+        return
+    visit.status = StepStatus.RUNNING
+    for index in range(len(visit.items)):
+        _add_item(state, visit, index)
+    _start_items(state, visit)
+    if not visit.items:
+        _map_done(state, visit)
+
+
+def _add_item(state: State, of: Visit, index: int) -> None:
+    scope = (*of.scope, (of.step_key, of.n, index))
+    item = _new(state, state.step(of), scope, "loop", None)
+    item.type, item.visit, item.status = "agent", of.visit, StepStatus.PENDING
+    state.add(item)
+
+
+def _items_of_map(state: State, of: Visit) -> list[Visit]:
+    return [
+        visit
+        for visit in state.visits
+        if visit.scope[:-1] == of.scope and visit.scope[-1:] and visit.scope[-1][:2] == (of.step_key, of.n)
+    ]
+
+
+def _start_items(state: State, of: Visit) -> None:
+    items = _items_of_map(state, of)
+    room = state.step(of).map.concurrency - sum(item.status in ACTIVE for item in items)
+    waiting = [item for item in items if item.status == StepStatus.PENDING]
+    for item in waiting[: max(room, 0)]:
+        _queue(state, item)
+
+
+def _map_item_done(state: State, scope: Scope) -> None:
+    of = state.entry(scope)
+    if of.status != StepStatus.RUNNING:
+        return
+    items = _items_of_map(state, of)
+    if items[scope[-1][2]].status == StepStatus.COMPLETED:
+        done = sum(item.status == StepStatus.COMPLETED for item in items)
+        state.record(
+            "loop_item_complete", of, **_progress(state, scope) | {"completed": done}, outputs=state.own(scope)
+        )
+    _start_items(state, of)
+    if all(item.status not in OPEN for item in items):
+        _map_done(state, of)
+
+
+def _fail_map_item(state: State, item: Visit, error: StepError) -> None:
+    of = state.entry(item.scope)
+    if state.step(of).map.on_item_failure == "continue":
+        state.record("loop_item_failed", of, **_progress(state, item.scope), error=error.message, error_code=error.code)
+        finish_scope(state, item.scope)
+        return
+    _cancel(state, of.scope, "another item failed", within=of)
+    fail(state, of, error)
+
+
+def _map_done(state: State, of: Visit) -> None:
+    """Every declared output becomes a JSON array in the order of the items, null for one that failed."""
+    items = _items_of_map(state, of)
+    if items and all(item.status == StepStatus.FAILED for item in items):
+        last = items[-1]
+        fail(state, of, StepError(last.error, last.error_code))
+        return
+    outputs = {
+        name: json.dumps([item.outputs and item.outputs.get(name) for item in items], ensure_ascii=False)
+        for name in state.step(of).declared
+    }
+    end_without_attempt(state, of, outputs)
+
+
+def end_without_attempt(state: State, visit: Visit, outputs: dict[str, str]) -> None:
+    """Ends a visit whose outputs come from elsewhere: a map's items, a child run, a person."""
+    verdict = judge(state, visit, outputs)
+    if verdict.allowed:
+        wanted = ", ".join(verdict.allowed)
+        fail(state, visit, BadOutput(f"{visit.step_key}: {verdict.result!r} is none of {wanted}"))
+        return
+    state.record("step_complete", visit, outputs=outputs, result=verdict.result or None)
+    complete(state, visit, outputs, verdict)
 
 
 # --- routing ---
@@ -383,9 +514,11 @@ def _give_up(state: State, visit: Visit | None, error: StepError, failed_step: s
     _cancel(state, (), "another branch failed")
 
 
-def _cancel(state: State, scope: Scope, reason: str) -> None:
-    """Stops everything open in the scope; tokens go up so that no worker can write any more."""
-    for visit in state.open_in(scope):
+def _cancel(state: State, scope: Scope, reason: str, within: Visit | None = None) -> None:
+    """Stops everything open in the scope (or only the items of map `within`); no worker can write to it any more."""
+    for visit in _items_of_map(state, within) if within else state.open_in(scope):
+        if visit.status not in OPEN:
+            continue
         remembered = visit.status == StepStatus.PENDING
         visit.status = StepStatus.SKIPPED if remembered else StepStatus.CANCELLED
         visit.token += 1

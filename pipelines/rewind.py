@@ -22,11 +22,34 @@ def to(state: State, place: str, failed_step: str | None) -> list[Visit]:
     cut = _cut_of_failure(state, failed_step) if place == "failed" else _cut_of_step(state, place)
     if cut is None:
         return []
-    history = [dataclasses.replace(visit) for visit in state.visits]
-    kept = [visit for visit in history if visit.n < cut.n]
-    again = [visit for visit in history if visit.n >= cut.n and _goes_again(visit, cut)]
+    cut = _whole_map(state, cut)
+    kept = [visit for visit in state.visits if visit.n < cut.n]
+    again = [visit for visit in state.visits if visit.n >= cut.n and _goes_again(visit, cut)]
     end = state.latest(failed_step) if failed_step else None
-    return _renumbered([*(_settled(visit, end) for visit in kept), *map(_afresh, again)])
+    items = _kept_items(state, cut) if place == "failed" else []
+    return _renumbered([*(_settled(visit, end) for visit in kept), *_again(again, items), *items])
+
+
+def _whole_map(state: State, visit: Visit) -> Visit:
+    """The visit of the map where `visit` is one of its items, else itself."""
+    item = visit.scope and visit.scope[-1][0] == visit.step_key and state.step(visit).map
+    return state.entry(visit.scope) if item else visit
+
+
+def _kept_items(state: State, cut: Visit) -> list[Visit]:
+    """Items of a map that failed: what is done stays done, the rest is queued."""
+    mine = [v for v in state.visits if v.scope[:-1] == cut.scope and v.scope[-1:] and v.scope[-1][1] == cut.n]
+    done = StepStatus.COMPLETED
+    return [_settled(visit, None) if visit.status == done else _afresh(visit) for visit in mine if cut.items]
+
+
+def _again(visits: list[Visit], items: list[Visit]) -> list[Visit]:
+    """Visits as they begin anew; a map whose items are kept goes on with those."""
+    own = {visit.n for visit in items}
+    fresh = [_afresh(visit) for visit in visits if visit.n not in own]
+    if items:
+        fresh[0].status = StepStatus.RUNNING
+    return fresh
 
 
 def _cut_of_failure(state: State, failed_step: str | None) -> Visit | None:
@@ -52,8 +75,9 @@ def _reached(state: State) -> list[str]:
 
 
 def _goes_again(visit: Visit, cut: Visit) -> bool:
-    """The cut itself, and what was activated together with it."""
-    return visit.n == cut.n or visit.planned_version == cut.planned_version
+    """The cut itself, and what was activated together with it (not the items of a map among that)."""
+    item = bool(visit.scope) and visit.scope[-1][0] == visit.step_key and visit.type == "agent"
+    return visit.n == cut.n or (visit.planned_version == cut.planned_version and not item)
 
 
 def _settled(visit: Visit, end: Visit | None) -> Visit:
@@ -64,7 +88,10 @@ def _settled(visit: Visit, end: Visit | None) -> Visit:
     survived = visit.status == StepStatus.FAILED and not (end and visit.n == end.n)
     if visit.status in DONE or survived:
         return dataclasses.replace(visit, first_seq=None, token=0, owner=None)
-    return _afresh(visit)
+    fresh = _afresh(visit)
+    if visit.type == "map" and visit.items is not None:
+        fresh.status = StepStatus.RUNNING  # its items are in the history too
+    return fresh
 
 
 def _afresh(visit: Visit) -> Visit:

@@ -181,7 +181,10 @@ class State:
 
     def _moved_out(self, scope: Scope, depth: int) -> bool:
         """Whether values of `scope` are visible `depth` levels out: its loops are over and it was their last item."""
-        return all(self._is_last(scope[: level + 1]) for level in range(depth, len(scope)))
+        inner = range(depth, len(scope))
+        if any(self.pipeline.steps[scope[level][0]].type == "map" for level in inner):
+            return False  # a map gives arrays instead
+        return all(self._is_last(scope[: level + 1]) for level in inner)
 
     def _is_last(self, scope: Scope) -> bool:
         key, entry, index = scope[-1]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from models import database, outbox
 from models.base import now_ms
-from models.errors import ConfigError, LeaseLost, QueueTimeout, RunTimeout, StepError, WorkerLost
+from models.errors import LeaseLost, QueueTimeout, RunTimeout, StepError, WorkerLost
 from models.events import Event
 from models.status import TERMINAL, RunStatus, StepStatus
 from pipelines import plan
 from pipelines.state import Visit
-from workers import walks
+from workers import children, saves, walks
 from workers.agent import prompt, settings
 from workers.broker import doorbell
 from workers.walks import Walk
@@ -47,11 +47,13 @@ def _claim(walk: Walk) -> Visit | None:
         changes = {"to": RunStatus.RUNNING, "started_at": run.started_at}
         first = [walks.event(run, "run_started", pipeline_id=run.pipeline_id)]
         outbox.answered(run.id, "")
-        if not walk.state.visits:
+        if walk.state.visits:
+            plan.enter_queued(walk.state)
+        else:
             plan.begin(walk.state)
     visit, last = take(walk)
     if visit or changes or walk.state.changed or walk.state.ending:
-        walks.save(walk, first, last, started=visit, **changes)
+        saves.save(walk, first, last, started=visit, **changes)
     return visit
 
 
@@ -60,38 +62,46 @@ def take(walk: Walk) -> tuple[Visit | None, list[Event]]:
     if not walk.state.ending and _run_time_is_up(walk):
         seconds = walk.run.max_duration_seconds
         plan.stop(walk.state, RunTimeout(f"The run took longer than its {seconds} seconds"))
+    children.settle_ended(walk)
+    begun: list[Event] = []
     while not walk.state.ending and (visit := _next(walk)):
         try:
-            return visit, _begin(walk, visit)
+            if visit.type != "pipeline":
+                return visit, [*begun, *_begin(walk, visit)]
+            _answer(walk, visit)
+            begun.append(children.begin(walk, visit))
         except StepError as error:
             plan.fail(walk.state, visit, error)
-    return None, []
+    return None, begun
 
 
 def _run_time_is_up(walk: Walk) -> bool:
     started = walk.run.started_at
-    return bool(started) and now_ms() - started > walk.run.max_duration_seconds * 1000
+    return bool(started) and now_ms() - started - walk.run.paused_ms > walk.run.max_duration_seconds * 1000
 
 
 def _next(walk: Walk) -> Visit | None:
     visits = walk.state.visits
     if sum(visit.owner is not None for visit in visits) >= walk.pipeline.max_parallel:
         return None
-    waiting = [visit for visit in visits if visit.owner is None and visit.status in _CLAIMABLE]
+    waiting = [visit for visit in visits if visit.owner is None and _claimable(visit)]
     if any(visit.status == StepStatus.RETRYING for visit in waiting):
         now = database.now()
         waiting = [visit for visit in waiting if visit.status != StepStatus.RETRYING or visit.due_at <= now]
     return waiting[0] if waiting else None
 
 
-_CLAIMABLE = {StepStatus.QUEUED, StepStatus.RETRYING, StepStatus.RUNNING}
+def _claimable(visit: Visit) -> bool:
+    """Waits for a worker: not the visit of a map or a child pipeline, which waits for others while it is running."""
+    if visit.status == StepStatus.RUNNING:
+        return visit.type in ("agent", "loop")
+    return visit.status in (StepStatus.QUEUED, StepStatus.RETRYING)
 
 
 def _begin(walk: Walk, visit: Visit) -> list[Event]:
     """The next attempt, or the same one after its worker was lost. Raises a StepError if it cannot start."""
     walk.state.touch(visit)
-    if visit.n in walk.stored:
-        outbox.answered(walk.run.id, walks.ref(visit))
+    _answer(walk, visit)
     if visit.status == StepStatus.RUNNING:
         return [_resume(walk, visit)]
     _refuse_if_late(walk, visit)
@@ -102,6 +112,11 @@ def _begin(walk: Walk, visit: Visit) -> list[Event]:
     _open_attempt(walk, visit, chosen)
     started = walks.event(walk.run, "step_started", visit, model=visit.model, max_retries=visit.max_retries)
     return [*events, started]
+
+
+def _answer(walk: Walk, visit: Visit) -> None:
+    if visit.n in walk.stored:
+        outbox.answered(walk.run.id, walks.ref(visit))
 
 
 def _refuse_if_late(walk: Walk, visit: Visit) -> None:
@@ -163,9 +178,6 @@ def _release(walk: Walk, n: int, token: int, why: str) -> None:
     walk.state.touch(visit)
     if visit.losses >= MAX_LOSSES:
         plan.fail(walk.state, visit, WorkerLost(f"{visit.step_key} lost its worker {visit.losses} times"))
-    walks.save(walk)
+    saves.save(walk, at_status=saves.OR_PAUSED)
     if visit.status == StepStatus.RUNNING:
         doorbell("advance_run", walk.run.id, walks.ref(visit))
-
-
-__all__ = ["ConfigError", "Process", "claim", "mine", "release", "take"]

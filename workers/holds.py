@@ -18,8 +18,13 @@ from models import visits
 from models.errors import LeaseLost
 
 
-class Handover(LeaseLost):
-    """This process is shutting down: give the lease back."""
+class GiveBack(LeaseLost):
+    """Stop at the next safe point and give the lease back. `why`: deploy or resume (the run was paused)."""
+
+    def __init__(self, message: str, why: str, patience: float) -> None:
+        super().__init__(message)
+        self.why = why
+        self.patience = patience  # seconds that a running tool call may still take
 
 
 @dataclass(eq=False, slots=True)
@@ -31,6 +36,7 @@ class Hold:
     worker: greenlet.greenlet = field(default_factory=greenlet.getcurrent)
     lost: Exception | None = None
     used: Counter = field(default_factory=Counter)  # what the attempt has used so far
+    in_tool: bool = False  # a tool call is running: let it finish if there is time
     settling: bool = False  # its end is being committed, which checks the token by itself
 
     @property
@@ -43,10 +49,14 @@ class Hold:
 
     def interrupt(self, reason: Exception) -> None:
         """Throws `reason` into the greenlet that works on this hold (from any greenlet of the same hub)."""
-        if self.lost is None:
-            self.lost = reason
-            if self.worker is not greenlet.getcurrent():
-                gevent.get_hub().loop.run_callback(self._throw)
+        if self.lost is not None and not isinstance(self.lost, GiveBack):
+            return
+        again, self.lost = self.lost is not None, reason
+        if isinstance(reason, GiveBack) and (again or self.in_tool):
+            if not again:
+                gevent.spawn_later(reason.patience, self._throw)
+        elif self.worker is not greenlet.getcurrent():
+            gevent.get_hub().loop.run_callback(self._throw)
 
     def _throw(self) -> None:
         if _holds.get(self.key) is self and not self.settling and not self.worker.dead:

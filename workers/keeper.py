@@ -20,7 +20,7 @@ from models import config, database
 from models.base import now_ms
 from models.errors import LeaseLost
 from workers import holds
-from workers.holds import Handover
+from workers.holds import GiveBack
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +31,8 @@ CHECK_SECONDS = 0.5
 STOP_SHARE = 0.7  # of a lease without a successful beat
 HUB_SILENCE_SECONDS = 60.0
 ORPHAN_SECONDS = 5.0
+PAUSE_PATIENCE_SECONDS = 30.0  # what a running tool call may still take
+HANDOVER_PATIENCE_SECONDS = 1.5
 
 
 class Keeper:
@@ -85,11 +87,18 @@ class Keeper:
 
     def _look(self) -> None:
         mine = [hold for hold in holds.current() if not hold.settling]
-        sql = "SELECT run_id, epoch, n, token FROM visits WHERE owner = ? AND status = 'running'"
-        owned = set(self._execute(sql, (self.worker_id,)).fetchall())
+        sql = (
+            "SELECT v.run_id, v.epoch, v.n, v.token, r.status FROM visits v JOIN runs r ON r.id = v.run_id"
+            " WHERE v.owner = ? AND v.status = 'running'"
+        )
+        found = self._execute(sql, (self.worker_id,)).fetchall()
+        owned = {row[:4] for row in found}
         lost = [hold for hold in mine if hold.key not in owned]
         if lost:
             self._in_hub(self._interrupt, lost, "it was cancelled or taken over")
+        paused = {row[:4] for row in found if row[4] == "paused"}
+        if waits := [hold for hold in mine if hold.key in paused]:
+            self._in_hub(_give_back, waits, "its run was paused", "resume", PAUSE_PATIENCE_SECONDS)
         self._find_orphans(owned - {hold.key for hold in holds.current()})
 
     def _find_orphans(self, unheld: set[tuple]) -> None:
@@ -133,5 +142,10 @@ class Keeper:
 
 def hand_over() -> None:
     """Interrupts every hold so that another worker can go on at once."""
-    for hold in holds.current():
-        hold.interrupt(Handover("this worker is shutting down"))
+    _give_back(holds.current(), "this worker is shutting down", "deploy", HANDOVER_PATIENCE_SECONDS)
+
+
+def _give_back(what: list[holds.Hold], message: str, why: str, patience: float) -> None:
+    for hold in what:
+        if hold.lost is None:
+            hold.interrupt(GiveBack(message, why, patience))

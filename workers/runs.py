@@ -6,16 +6,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from models import config, database, outbox, run_search, runs, snapshots, visits
+from models import config, database, run_search, runs, snapshots, visits
 from models.base import new_id, now_ms
 from models.errors import Conflict, Invalid, LeaseLost, TooMany
 from models.events import Event
 from models.runs import TASK_HEAD, Run, RunAgent, RunInput, RunTag
 from models.status import TERMINAL, RunStatus, StepStatus
-from pipelines import plan, rewind
+from pipelines import rewind
 from pipelines.catalog import Entry
 from pipelines.state import Visit
-from workers import walks
+from workers import approvals, saves, walks
 from workers.broker import doorbell
 from workers.publisher import publisher
 from workers.walks import Walk
@@ -99,11 +99,11 @@ def _created(run_id: str, row: dict[str, Any]) -> None:
         "task_description": row["task_head"],
         "project_id": row.get("project_id"),
         "project_name": row.get("project_name"),
-        "parent_run_id": None,
-        "forked_from": None,
+        "parent_run_id": row.get("parent_run_id"),
+        "forked_from": row.get("forked_from"),
     }
     created = Event("run_created", run_id=run_id, epoch=1, payload=payload)
-    runs.write(run_id, [created], at_status=RunStatus.PENDING)
+    runs.write(run_id, [created], at_status=[RunStatus.PENDING])
 
 
 def cancel(run_id: str, reason: str | None = None, by: str | None = None) -> None:
@@ -111,29 +111,75 @@ def cancel(run_id: str, reason: str | None = None, by: str | None = None) -> Non
 
     A run that is cancelled already is left as it is. Raises NotFound, Conflict.
     """
-    while True:
-        walk = walks.load(run_id)
-        if walk.run.status == RunStatus.CANCELLED:
-            return
-        if walk.run.status in TERMINAL:
-            raise Conflict(f"Run {run_id} is {walk.run.status}", "run_already_finished", allowed=["restart"])
-        try:
-            walks.change(walk, lambda walk: _cancel(walk, reason, by))
-            return
-        except LeaseLost:  # its status changed since we looked: look again
-            continue
+    _repeat_until_settled(run_id, lambda walk: _cancel(walk, reason, by))
 
 
 def _cancel(walk: Walk, reason: str | None, by: str | None) -> None:
-    run, now = walk.run, now_ms()
-    plan.cancel(walk.state, reason or "the run was cancelled")
-    duration = now - run.started_at if run.started_at else None
-    payload = {"reason": reason, "cancelled_by": by, "duration_ms": duration, "usage": walks.usage(runs.get(run.id))}
-    last = walks.event(run, "run_cancelled", **payload)
-    outputs = walk.state.view(())
-    walks.save(walk, after=[last], to=RunStatus.CANCELLED, completed_at=now, outputs=outputs, status_reason=None)
-    outbox.withdraw(run.id)
+    run = walk.run
+    if run.status in (RunStatus.COMPLETED, RunStatus.FAILED):
+        raise Conflict(f"Run {run.id} is {run.status}", "run_already_finished", allowed=["restart"])
+    saves.cancel(walk, reason, by)
+
+
+def pause(run_id: str, reason: str | None = None, by: str | None = None) -> None:
+    """No new attempt or LLM call starts in the run or its child runs until it is resumed. Raises NotFound, Conflict."""
+    _repeat_until_settled(run_id, lambda walk: _pause(walk, reason, by))
+
+
+def _pause(walk: Walk, reason: str | None, by: str | None) -> None:
+    run = walk.run
+    if run.status in TERMINAL:
+        raise Conflict(f"Run {run.id} is {run.status}", "run_not_active", allowed=["restart"])
+    for visit in walk.state.visits:
+        if visit.child_run_id and visit.status == StepStatus.RUNNING:
+            child = walks.load(visit.child_run_id)
+            if child.run.status not in TERMINAL:
+                _pause(child, reason, by)
+    if run.status == RunStatus.PAUSED and run.status_reason == "user":
+        return
+    paused = walks.event(run, "run_paused", reason="user", approval_id=None)
+    changes = {"status_reason": "user", "paused_at": run.paused_at or now_ms()}
+    to = None if run.status == RunStatus.PAUSED else RunStatus.PAUSED
+    place = {"at_status": saves.OR_PAUSED, "at_epoch": run.epoch, "at_version": walk.state.version}
+    runs.write(run.id, [paused], to=to, **place, **changes)
     database.on_commit(lambda: publisher.nudge(run.id))
+
+
+def resume(run_id: str, by: str | None = None) -> None:
+    """Goes on from the journal. Raises NotFound, Conflict."""
+    _repeat_until_settled(run_id, lambda walk: _resume(walk, by))
+
+
+def _resume(walk: Walk, by: str | None) -> None:
+    run = walk.run
+    if run.status != RunStatus.PAUSED:
+        raise Conflict(f"Run {run.id} is {run.status}", "not_paused", allowed=["pause", "cancel"])
+    if run.status_reason != "user":
+        why = f"Run {run.id} waits for a decision: decide its approval"
+        raise Conflict(why, "waiting_for_decision", allowed=["cancel"])
+    approvals.resume(walk, by)
+    if run.status == RunStatus.PENDING:
+        doorbell("advance_run", run.id)
+        return
+    saves.save(walk)
+    for visit in walk.state.visits:
+        if visit.child_run_id and visit.status == StepStatus.RUNNING:
+            child = walks.load(visit.child_run_id)
+            if child.run.status == RunStatus.PAUSED and child.run.status_reason == "user":
+                _resume(child, by)
+        elif visit.status in (StepStatus.QUEUED, StepStatus.RUNNING) and visit.owner is None:
+            doorbell("advance_run", run.id, walks.ref(visit))
+
+
+def _repeat_until_settled(run_id: str, decide: Callable[[Walk], None]) -> None:
+    """Runs a command on the run as it is now, again if its status changed meanwhile."""
+    while True:
+        walk = walks.load(run_id)
+        try:
+            walks.change(walk, decide)
+            return
+        except LeaseLost:
+            continue
 
 
 def restart(
@@ -161,7 +207,7 @@ def restart(
         _begin_epoch(walk, entry, history, {name: value for name, value in limits.items() if value is not None})
         kept = sorted({visit.step_key for visit in history if visit.status != StepStatus.QUEUED})
         restarted = walks.event(walk.run, "run_restarted", **{"from": from_}, context=context, by=by, kept_steps=kept)
-        runs.write(run_id, [restarted], at_status=RunStatus.PENDING)
+        runs.write(run_id, [restarted], at_status=[RunStatus.PENDING])
         doorbell("advance_run", run_id)
 
 

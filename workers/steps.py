@@ -6,20 +6,20 @@ import random
 
 import structlog
 
-from models import database, visits
+from models import database, runs, visits
 from models.base import now_ms
-from models.errors import LeaseLost, ProviderTransient, StepError
+from models.errors import LeaseLost, NeedsPerson, ProviderTransient, StepError
 from models.events import Event
-from models.status import StepStatus
+from models.status import RunStatus, StepStatus
 from pipelines import plan
 from pipelines.definition import Step
 from pipelines.state import Visit
-from workers import walks
+from workers import saves, walks
 from workers.agent import attempts
 from workers.agent.loop import Answer
 from workers.broker import actor, later
 from workers.claims import claim, mine, release, take
-from workers.holds import Handover, Hold, holding
+from workers.holds import GiveBack, Hold, holding
 from workers.walks import Walk
 
 log = structlog.get_logger(__name__)
@@ -36,15 +36,14 @@ def advance_run(run_id: str) -> None:
 def work(walk: Walk, visit: Visit) -> tuple[Walk, Visit] | None:
     """One attempt and its settlement; returns the step to go on with, already claimed."""
     hold = Hold(walk.run.id, walk.run.epoch, visit.n, visit.token)
-    with structlog.contextvars.bound_contextvars(run_id=hold.run_id, step=visit.step_key, attempt=visit.attempt):
-        with holding(hold), attempts.opened(walk, visit, hold) as attempt:
-            try:
-                outcome = attempt.run()
-            except Exception as error:
-                outcome = error
-            hold.settling = True
-            pending = attempt.feed.take()
-            return settle(walk, hold, outcome, pending)
+    facts = structlog.contextvars.bound_contextvars(run_id=hold.run_id, step=visit.step_key, attempt=visit.attempt)
+    with facts, holding(hold), attempts.opened(walk, visit, hold) as attempt:
+        try:
+            outcome = attempt.run()
+        except Exception as error:
+            outcome = error
+        hold.settling = True
+        return settle(walk, hold, outcome, attempt.feed.take())
 
 
 def settle(walk: Walk, hold: Hold, outcome: Answer | Exception, pending: list[Event]) -> tuple[Walk, Visit] | None:
@@ -52,9 +51,11 @@ def settle(walk: Walk, hold: Hold, outcome: Answer | Exception, pending: list[Ev
     match outcome:
         case Answer():
             decide = _complete
-        case Handover():
-            release(hold.run_id, hold.epoch, hold.n, hold.token, "deploy")
+        case GiveBack():
+            release(*hold.key, outcome.why)
             return None
+        case NeedsPerson():
+            decide = _ask
         case LeaseLost():
             log.info("lease_lost", reason=outcome.message)
             return None
@@ -68,9 +69,34 @@ def settle(walk: Walk, hold: Hold, outcome: Answer | Exception, pending: list[Ev
     try:
         following = walks.patiently(hold, lambda: walks.change(walk, lambda walk: decide(walk, hold, outcome, pending)))
     except LeaseLost as lost:
-        log.info("settlement_refused", reason=lost.message)
+        if not _park(hold, outcome):
+            log.info("settlement_refused", reason=lost.message)
         return None
     return (walk, following) if following else None
+
+
+def _park(hold: Hold, outcome: object) -> bool:
+    """The run was paused just before its step ended: the last turn is kept, and the step ends after the resume."""
+    with database.connection():
+        paused = runs.get(hold.run_id).status == RunStatus.PAUSED
+    if not paused:
+        return False
+    if isinstance(outcome, Answer) and outcome.last is not None:
+        outcome.journal.keep(outcome.last, [])
+    return release(*hold.key, "resume")
+
+
+def _ask(walk: Walk, hold: Hold, asks: NeedsPerson, pending: list[Event]) -> Visit | None:
+    """The attempt waits for a person and holds no worker."""
+    visit = mine(walk, hold.n, hold.token)
+    visit.status, visit.owner, visit.interrupted, visit.approval_id = StepStatus.PAUSED, None, asks.kind, None
+    visit.token += 1
+    visit.usage = walks.attempt_usage(hold)
+    walk.state.touch(visit)
+    walk.asked[visit.n] = asks
+    following, last = take(walk)
+    saves.save(walk, pending, last, started=following)
+    return following
 
 
 def _complete(walk: Walk, hold: Hold, answer: Answer, pending: list[Event]) -> Visit | None:
@@ -95,7 +121,7 @@ def _complete(walk: Walk, hold: Hold, answer: Answer, pending: list[Event]) -> V
     )
     plan.complete(walk.state, visit, answer.outputs, answer.verdict)
     following, last = take(walk)
-    walks.save(walk, [*recorded, done], last, started=following, add=add)
+    saves.save(walk, [*recorded, done], last, started=following, add=add)
     return following
 
 
@@ -109,7 +135,7 @@ def _fail(walk: Walk, hold: Hold, error: StepError, pending: list[Event]) -> Vis
         return None
     plan.fail(walk.state, visit, error)
     following, last = take(walk)
-    walks.save(walk, pending, last, started=following)
+    saves.save(walk, pending, last, started=following)
     return following
 
 
@@ -136,7 +162,7 @@ def _repeat(walk: Walk, visit: Visit, error: StepError, pending: list[Event]) ->
         delay_ms=delay_ms,
         retry_at=now_ms() + delay_ms,
     )
-    walks.save(walk, [*pending, waits])
+    saves.save(walk, [*pending, waits])
     _archive(walk, visit, error)
     later("advance_run", walk.run.id, walks.ref(visit), delay_ms)
 

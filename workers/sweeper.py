@@ -13,6 +13,7 @@ import structlog
 
 from models import config, database, idempotency, outbox, workers
 from models.workers import Worker
+from workers import approvals
 from workers.broker import client
 from workers.claims import release
 from workers.publisher import FEED_DATABASE
@@ -36,6 +37,7 @@ class Sweeper:
         with database.connection():
             for worker in Worker.select():
                 self._look_at(worker)
+        approvals.expire()
         self._check_canary()
         self._prune()
 

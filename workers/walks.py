@@ -9,23 +9,22 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
 from typing import Any, TypeVar
 
 import structlog
 
-from models import config, database, outbox, run_search, runs, snapshots, visits
+from models import config, database, runs, snapshots, visits
 from models.base import now_ms
-from models.errors import StaleState, Unavailable
+from models.errors import NeedsPerson, StaleState, Unavailable
 from models.events import Event
 from models.runs import Run, RunInput
-from models.status import RunStatus, StepStatus
+from models.status import StepStatus
 from pipelines import catalog
 from pipelines.definition import Pipeline
 from pipelines.state import Planned, State, Visit
-from workers import broker
 from workers.agent.prompt import Facts, as_text
 from workers.holds import Hold
 
@@ -35,7 +34,6 @@ T = TypeVar("T")
 RETRY_SECONDS = 0.5
 VISIT_FIELDS = [item.name for item in dataclass_fields(Visit)]
 COUNTERS = ("input_tokens", "output_tokens", "cache_read_tokens", "cost_usd", "llm_calls", "tool_calls")
-ENDS = {RunStatus.COMPLETED: "run_complete", RunStatus.FAILED: "run_failed"}
 
 
 @dataclass(slots=True)
@@ -46,6 +44,8 @@ class Walk:
     state: State
     stored: dict[int, tuple[int, str]] = field(default_factory=dict)  # n -> (token, status) in the database
     written: bool = False  # something was saved in the transaction at hand
+    asked: dict[int, NeedsPerson] = field(default_factory=dict)  # n -> what its paused visit asks a person
+    add: dict[str, float] = field(default_factory=dict)  # usage of ended child runs, to be counted with the next save
 
     @property
     def facts(self) -> Facts:
@@ -72,7 +72,7 @@ class Walk:
         if self.written:
             self.state.saved()
             self.remember()
-            self.written = False
+            self.written, self.asked, self.add = False, {}, {}
 
 
 def load(run_id: str) -> Walk:
@@ -96,7 +96,7 @@ def _load_state(walk: Walk) -> None:
     run = walk.run
     history = [_visit(row) for row in visits.of_run(run.id, run.epoch)]
     given = context_fields(walk.inputs.human_context)
-    walk.written = False
+    walk.written, walk.asked, walk.add = False, {}, {}
     walk.state = State(walk.pipeline, history, epoch=run.epoch, version=run.plan_version, given=given)
     walk.remember()
 
@@ -142,53 +142,6 @@ def change(walk: Walk, decide: Callable[[Walk], T]) -> T:
             reload(walk)
 
 
-def save(
-    walk: Walk,
-    before: Sequence[Event] = (),
-    after: Sequence[Event] = (),
-    *,
-    started: Visit | None = None,
-    to: str | None = None,
-    add: dict[str, float] | None = None,
-    **changes: Any,
-) -> None:
-    """Stores what was planned: the run row, the changed visits, the events, the doorbells of what waits.
-
-    `started` is the visit whose `step_started` is the last of `after`.
-    """
-    run, state = walk.run, walk.state
-    if state.ending:
-        _refresh_counters(run)
-    recorded = [*before, *(as_event(run, planned) for planned in state.events), *after]
-    count(run, add)
-    if new := [text for text in state.warnings if text not in run.warnings]:
-        changes["warnings"] = run.warnings = [*run.warnings, *new]
-    if state.ending:
-        to, ending = _ending(walk)
-        recorded.append(ending)
-        changes |= _ended(walk)
-    last = runs.write(run.id, recorded, to=to, at_epoch=run.epoch, at_version=state.version, add=add, **changes)
-    walk.written = True
-    run.last_seq = last
-    if to is not None:
-        run.status = to
-    if started is not None:
-        started.first_seq = last
-    if state.ending and state.ending.error:
-        texts = (walk.inputs.task_description, walk.inputs.human_context, *run.tags, state.ending.error)
-        run_search.index(run.id, texts)
-    _stamp(state.changed.values())
-    visits.save([row(run.id, visit) for visit in state.changed.values()], walk.stored)
-    _ring(walk)
-
-
-def _refresh_counters(run: Run) -> None:
-    """Other branches count on the row without planning, so the copy's counters may be behind."""
-    stored = runs.get(run.id)
-    for name in COUNTERS:
-        setattr(run, name, getattr(stored, name))
-
-
 def count(run: Run, add: dict[str, float] | None) -> None:
     """Keeps the copy's counters in step with what was added to the row."""
     for name, value in (add or {}).items():
@@ -212,33 +165,18 @@ def patiently(hold: Hold, write: Callable[[], T]) -> T:
             hold.check()
 
 
-def _stamp(changed: Iterable[Visit]) -> None:
-    """The planner has no clock: times of what it queued and ended are set here."""
-    for visit in changed:
-        if visit.status != StepStatus.PENDING and visit.queued_at is None:
-            visit.queued_at = now_ms()
-        if visit.done_version is not None and visit.completed_at is None:
-            visit.completed_at = now_ms()
-
-
-def _ring(walk: Walk) -> None:
-    """A doorbell for each step that became queued and that nobody took; none for a run that is over."""
-    if walk.state.ending:
-        outbox.withdraw(walk.run.id)
-        return
-    for visit in walk.state.changed.values():
-        if visit.status == StepStatus.QUEUED:
-            broker.doorbell("advance_run", walk.run.id, ref(visit))
-
-
 def ref(visit: Visit) -> str:
     """Which doorbell belongs to the visit."""
     return f"{visit.epoch}.{visit.n}"
 
 
 def as_event(run: Run, planned: Planned) -> Event:
-    """A planner's event with the envelope of its visit."""
-    return event(run, planned.type, planned.visit, **planned.payload)
+    """A planner's event with the envelope of its visit. What ended without an attempt has no usage of its own."""
+    payload = dict(planned.payload)
+    if planned.type == "step_complete":
+        visit = planned.visit
+        payload |= {"duration_ms": now_ms() - (visit.queued_at or now_ms()), "usage": visit.usage, "commit": None}
+    return event(run, planned.type, planned.visit, **payload)
 
 
 def event(run: Run, type: str, visit: Visit | None = None, **payload: Any) -> Event:
@@ -256,33 +194,6 @@ def event(run: Run, type: str, visit: Visit | None = None, **payload: Any) -> Ev
         agent_id=visit and visit.agent_id,
         payload=payload,
     )
-
-
-def _ending(walk: Walk) -> tuple[RunStatus, Event]:
-    ending, run = walk.state.ending, walk.run
-    status = RunStatus(ending.status)
-    payload = {"duration_ms": now_ms() - run.started_at if run.started_at else None, "usage": usage(run)}
-    if status == RunStatus.COMPLETED:
-        payload = {"outputs": walk.state.view(()), **payload}
-    else:
-        payload = {
-            "error": ending.error,
-            "error_code": ending.error_code,
-            "failed_step": ending.failed_step,
-            **payload,
-        }
-    return status, event(run, ENDS[status], **payload)
-
-
-def _ended(walk: Walk) -> dict[str, Any]:
-    ending = walk.state.ending
-    return {
-        "completed_at": now_ms(),
-        "outputs": walk.state.view(()),
-        "error": ending.error,
-        "error_code": ending.error_code,
-        "failed_step": ending.failed_step,
-    }
 
 
 def recorded_turns(run: Run, visit: Visit) -> int:

@@ -65,7 +65,7 @@ def emit(run_id: str, *types: str, **payload: Any) -> int:
 
 def record(run_id: str, *events: Event, **changes: Any) -> int:
     with database.transaction():
-        return runs.write(run_id, events, at_status=runs.get(run_id).status, **changes)
+        return runs.write(run_id, events, at_status=[runs.get(run_id).status], **changes)
 
 
 def finish(run_id: str, type: str = "run_complete") -> int:

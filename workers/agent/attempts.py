@@ -42,7 +42,7 @@ def opened(walk: Walk, visit: Visit, hold: Hold) -> Iterator[Opened]:
 def _deadline(walk: Walk, visit: Visit, seconds: float) -> Iterator[None]:
     """Throws into the attempt when its own time or the run's is used up."""
     left = seconds - (now_ms() - visit.started_at) / 1000
-    run_left = walk.run.max_duration_seconds - (now_ms() - walk.run.started_at) / 1000
+    run_left = walk.run.max_duration_seconds - (now_ms() - walk.run.started_at - walk.run.paused_ms) / 1000
     error = AttemptTimeout(f"{visit.step_key} took longer than its {seconds:g} seconds")
     if run_left < left:
         error = RunTimeout(f"The run took longer than its {walk.run.max_duration_seconds} seconds")

@@ -15,6 +15,7 @@ from models import database, runs
 from models.errors import LeaseLost, Unavailable
 from models.events import Event
 from models.runs import Run
+from models.status import RunStatus
 from pipelines.state import Visit
 from workers import walks
 from workers.holds import Hold
@@ -75,7 +76,8 @@ class Feed:
     def write(self, pieces: Pieces) -> None:
         """Stores the pieces inside the caller's transaction; who has lost the visit hears of it here."""
         try:
-            runs.write(self._run.id, self.events(pieces), at_epoch=self.hold.epoch, fence=self.hold.fence)
+            recorded, place = self.events(pieces), {"at_epoch": self.hold.epoch, "fence": self.hold.fence}
+            runs.write(self._run.id, recorded, at_status=(RunStatus.RUNNING, RunStatus.PAUSED), **place)
         except LeaseLost as lost:
             self.hold.interrupt(lost)
 

@@ -16,6 +16,7 @@ from models.base import dumps, new_id, now_ms
 from models.calls import LLMCall, ToolUse
 from models.events import Event
 from models.runs import Run
+from models.status import RunStatus
 from pipelines.state import Visit
 from workers import walks
 from workers.agent.feed import Feed
@@ -23,6 +24,7 @@ from workers.clients.llm import prices
 from workers.clients.llm.base import Message, Request, Thinking, ToolCall, Usage
 from workers.holds import Hold
 
+OR_PAUSED = (RunStatus.RUNNING, RunStatus.PAUSED)
 MAX_RESULT_CHARS = 10_000  # of a tool's result in its event
 
 
@@ -64,7 +66,7 @@ class Journal:
                     table.epoch == run.epoch,
                     table.n == visit.n,
                     table.attempt == visit.attempt,
-                    table.status.in_(("ok", "intended", "done")),
+                    table.status.in_(("ok", "planned", "asked", "allowed", "intended", "done")),
                 )
             )
 
@@ -162,7 +164,7 @@ class Journal:
         self._write(recorded, turn.add, insert)
         turn.stored = True
 
-    def use(self, turn: int, index: int, call: ToolCall) -> dict[str, Any]:
+    def use(self, turn: int, index: int, call: ToolCall, asks: bool) -> dict[str, Any]:
         """The ledger row of a tool call; its id is the same for every worker that comes to this call."""
         place = self._place(turn)
         key = dumps([*place.values(), index, call.name, call.arguments])
@@ -171,7 +173,7 @@ class Journal:
             "tool_call_id": call.id,
             "tool_name": call.name,
             "arguments": call.arguments,
-            "status": "intended",
+            "status": "asked" if asks else "planned" if index else "intended",
             "created_at": now_ms(),
         }
 
@@ -179,12 +181,22 @@ class Journal:
         """What an earlier worker stored of this tool call."""
         return self._uses.get(use["id"])
 
+    def begin(self, use: dict[str, Any]) -> None:
+        """The call that a person allowed acts now: if its worker dies, its outcome is unknown again."""
+        stored = ToolUse.update(status="intended").where(ToolUse.id == use["id"])
+        self._write(self._feed.take(), {}, stored.execute)
+
     def done(self, use: dict[str, Any], result: str, is_error: bool, duration_ms: int, then: list[dict]) -> None:
-        """Stores a tool call's result, and announces the next one."""
+        """Stores a tool call's result, and announces the next one, which is about to act."""
         recorded = [*self._feed.take(), self._end_event(use, result, is_error, duration_ms), *self._start_events(then)]
         changes = {"status": "done", "result": result, "is_error": is_error, "duration_ms": duration_ms}
-        stored = ToolUse.update(**changes).where(ToolUse.id == use["id"])
-        self._write(recorded, {"tool_calls": 1}, stored.execute)
+
+        def update() -> None:
+            ToolUse.update(**changes).where(ToolUse.id == use["id"]).execute()
+            following = [one["id"] for one in then]
+            ToolUse.update(status="intended").where(ToolUse.id.in_(following), ToolUse.status == "planned").execute()
+
+        self._write(recorded, {"tool_calls": 1}, update)
 
     def _start_events(self, uses: Sequence[dict]) -> list[Event]:
         return [
@@ -219,7 +231,14 @@ class Journal:
     def _write(self, recorded: list[Event], add: dict[str, float], store: Callable) -> None:
         def write() -> None:
             with database.transaction():
-                runs.write(self._run.id, recorded, at_epoch=self._run.epoch, fence=self._hold.fence, add=add)
+                runs.write(
+                    self._run.id,
+                    recorded,
+                    at_status=OR_PAUSED,  # what was under way when the run was paused still counts
+                    at_epoch=self._run.epoch,
+                    fence=self._hold.fence,
+                    add=add,
+                )
                 store()
 
         walks.patiently(self._hold, write)

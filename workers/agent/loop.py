@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.errors import AgentFailed, BadOutput, StepError, ToolLoop, TurnLimit
+from models.calls import ToolUse
+from models.errors import AgentFailed, BadOutput, NeedsPerson, StepError, ToolLoop, TurnLimit
 from pipelines import outputs as output_rules
 from pipelines import plan, structured
 from pipelines.definition import Step, fold
@@ -72,6 +73,7 @@ class Attempt:
     def run(self) -> Answer:
         """The step's answer. Raises a StepError, or LeaseLost."""
         for number in range(self.settings.max_turns):
+            self.hold.check()
             turn = self.journal.recorded(number) or self._ask(number)
             self.messages.append(turn.message)
             answer = self._use_tools(turn) if self._works_on(turn) else self._conclude(turn)
@@ -142,7 +144,8 @@ class Attempt:
         control = next((call for call in calls if call.name in CONTROL_TOOLS), None)
         if control is not None:
             return self._control(turn, control)
-        uses = [self.journal.use(turn.number, index, call) for index, call in enumerate(calls)]
+        asks = self.toolbox.asks
+        uses = [self.journal.use(turn.number, index, call, call.name in asks) for index, call in enumerate(calls)]
         self._keep(turn, uses)
         for index, (call, use) in enumerate(zip(calls, uses, strict=True)):
             result = self._use(call, use, uses[index + 1 : index + 2])
@@ -151,13 +154,31 @@ class Attempt:
 
     def _use(self, call: ToolCall, use: dict, then: list[dict]) -> str:
         earlier = self.journal.earlier(use)
-        if earlier is not None and earlier.status == "done":
-            return earlier.result
+        status = earlier.status if earlier is not None else use["status"]
+        if status == "done":
+            return self._replay(use, earlier, then)
+        self.hold.check()
+        if status == "asked":
+            raise _ask("tool", use, f"{call.name} wants to run", ("allow", "deny"))
+        if status == "intended" and earlier is not None and not self.toolbox.repeats(call.name):
+            raise _ask("effect", use, f"{call.name} may or may not have run", ("repeat", "skip", "fail"))
+        if status == "allowed":
+            self.journal.begin(use)
         started = time.monotonic()
-        outcome = self.toolbox.call(self.context, call, interrupted=earlier is not None)
+        self.hold.in_tool = True
+        try:
+            outcome = self.toolbox.call(self.context, call)
+        finally:
+            self.hold.in_tool = False
         text = self._watch(call, outcome.text)
         self.journal.done(use, text, outcome.is_error, _ms_since(started), then)
         return text
+
+    def _replay(self, use: dict, earlier: ToolUse, then: list[dict]) -> str:
+        """The result as stored; one that a person gave has no event yet."""
+        if earlier.duration_ms is None:
+            self.journal.done(use, earlier.result, bool(earlier.is_error), 0, then)
+        return earlier.result
 
     def _watch(self, call: ToolCall, result: str) -> str:
         """Notices an agent that does the same again and again: warns once, then ends the attempt."""
@@ -270,6 +291,12 @@ class Attempt:
     @property
     def _extra(self) -> frozenset[str]:
         return self.walk.pipeline.extra_names
+
+
+def _ask(kind: str, use: dict, prompt: str, options: tuple[str, ...]) -> NeedsPerson:
+    """A question about exactly this call."""
+    facts = {name: use[name] for name in ("tool_name", "arguments", "tool_call_id")}
+    return NeedsPerson(kind, f"{use['step_key']}: {prompt}", options, use_id=use["id"], **facts)
 
 
 def _ms_since(started: float) -> int:

@@ -82,7 +82,8 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
 
 
 def _tools(step: Step, agent: dict[str, Any]) -> Toolbox:
-    return _toolbox(tuple(_first(step.tools, agent.get("tools"), DEFAULT_TOOLS)))
+    names = _first(step.tools, agent.get("tools"), DEFAULT_TOOLS)
+    return _toolbox(tuple(names), tuple(config.get().approve_tools))
 
 
 def _first(*values: Any) -> Any:
@@ -115,8 +116,8 @@ def _agent(agent_id: str, second: int) -> personas.Agent | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _toolbox(names: tuple[str, ...]) -> Toolbox:
-    return Toolbox(names)
+def _toolbox(names: tuple[str, ...], asks: tuple[str, ...]) -> Toolbox:
+    return Toolbox(names, asks)
 
 
 def openings(walk: Walk, visit: Visit) -> tuple[int, int]:
