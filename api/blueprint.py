@@ -21,6 +21,8 @@ class Blueprint(flask_smorest.Blueprint):
 
     def arguments(self, schema: Any, *, location: str = "json", **options: Any) -> Callable:
         """As flask-smorest's; a view without `location="query"` takes no query at all."""
+        # An instance: a class would be made into one for every request.
+        schema = schema() if isinstance(schema, type) else schema
         decorate = super().arguments(schema, location=location, **options)
 
         def decorator(view: Callable) -> Callable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from gevent import monkey
 
 monkey.patch_all()  # before anything opens a socket or makes a lock
@@ -25,7 +27,10 @@ control_socket_disable = True
 
 
 def post_worker_init(worker) -> None:
-    """Lets open streams end as soon as the worker is told to stop; their clients resume elsewhere."""
+    """Open streams end as soon as the worker is told to stop; what was loaded is never looked at by the collector."""
     from api.sse import hub
 
     hub.serving = lambda: worker.alive
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import socket
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ import redis
 import structlog
 
 from api.feeds import Frame, GlobalFeed, RunFeed, heads
+from api.hangups import hung_up
 from models import tokens
 from models.errors import DjinnBotError, TooMany
 from workers.broker import client
@@ -44,11 +46,11 @@ Feed = RunFeed | GlobalFeed
 class Reader:
     """One client's queue. It gets frames from the moment it is live until it is closed."""
 
-    def __init__(self, channel: Channel, token_id: str, abort: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel, token_id: str, connection: socket.socket | None) -> None:
         self.channel = channel
         self.token_id = token_id
+        self.connection = connection
         self.live = self.closed = False
-        self._abort = abort
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._bytes = self._frames = 0
 
@@ -65,7 +67,7 @@ class Reader:
         self._frames += 1
         if self._bytes > MOST_BYTES or self._frames > MOST_FRAMES:
             self.close()
-            self._abort()
+            self._cut()
         else:
             self._queue.put((frame, size))
 
@@ -83,6 +85,12 @@ class Reader:
     def close(self) -> None:
         self.closed = True
         self._queue.put((None, 0))
+
+    def _cut(self) -> None:
+        """The writer of a client that does not read is blocked, so the connection is closed under it."""
+        if self.connection is not None:
+            with contextlib.suppress(OSError):  # the client was quicker
+                self.connection.shutdown(socket.SHUT_RDWR)
 
 
 class Channel:
@@ -122,14 +130,14 @@ class Hub:
             raise TooMany(f"Too many open streams ({limits})", "too_many_streams", retry_after=5)
 
     @contextmanager
-    def reading(self, feed: Feed, token_id: str, abort: Callable[[], None] = lambda: None) -> Iterator[Reader]:
+    def reading(self, feed: Feed, token_id: str, connection: socket.socket | None = None) -> Iterator[Reader]:
         """A reader of the feed; the first one subscribes, the last one unsubscribes."""
         head = feed.head()
         channel = self._channels.get(feed.key)
         if channel is None:
             channel = self._channels[feed.key] = Channel(feed, head)
             self._send("subscribe", feed.key)
-        reader = Reader(channel, token_id, abort)
+        reader = Reader(channel, token_id, connection)
         channel.readers.add(reader)
         self._per_token[token_id] += 1
         try:
@@ -224,8 +232,9 @@ class Hub:
 
     def _housekeeping(self, looks: int) -> None:
         readers = self._readers()
-        if not self.serving():
-            for reader in readers:
+        gone = hung_up(reader.connection for reader in readers if reader.connection is not None)
+        for reader in readers:
+            if not self.serving() or (reader.connection is not None and reader.connection.fileno() in gone):
                 reader.close()
         if looks % KEEP_ALIVE_LOOKS == 0:
             for reader in readers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -28,12 +29,12 @@ class Stream:
     last: int
     token_id: str
     wants: Callable[[Frame], bool] | None = None
-    abort: Callable[[], None] = lambda: None
+    connection: socket.socket | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         yield OPENING
         try:
-            with hub.reading(self.feed, self.token_id, self.abort) as reader:
+            with hub.reading(self.feed, self.token_id, self.connection) as reader:
                 yield from self._history(reader)
                 end = self.feed.end(self.last)
                 while end is None and (taken := reader.take()):

@@ -9,7 +9,7 @@ from typing import Any
 
 from models import database, run_search
 from models.errors import Invalid
-from models.runs import Run
+from models.run_views import COLUMNS
 
 NONE = "none"  # as a filter: runs without a project, without a parent
 FIRST, PAST = "run_", "run_~"  # around every id
@@ -17,7 +17,7 @@ SLACK_MS = 60_000  # how far `created_at` may be from the time in the id
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # of a ULID
 RUN_ID = re.compile(rf"run_[{ALPHABET}]{{26}}")
 EQUALITIES = ("pipeline_id", "project_id", "parent_run_id", "schedule_id")
-LISTED = ", ".join(f"r.{item.column_name}" for item in Run._meta.sorted_fields if item.column_name != "outputs")
+LISTED = ", ".join(COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +56,19 @@ def page(filters: Filters, limit: int, before: str | None = None, outputs: bool 
 
     Raises Invalid if `before` is not the id of a run.
     """
-    ids, params = _union(filters, before, limit)
     columns = f"{LISTED}, r.outputs" if outputs else LISTED
-    # The inner select is a page in order already; sorting again in SQL would cost a temporary table.
-    sql = (
-        f"SELECT {columns}, i.human_context, i.metadata FROM ({ids}) page"
-        " CROSS JOIN runs r LEFT JOIN run_inputs i ON i.run_id = r.id WHERE r.id = page.id"
-    )
-    return sorted(database.rows(sql, params), key=lambda row: row["id"], reverse=True)
+    sql, params = _union(filters, before, columns)
+    return database.rows(f"{sql} ORDER BY place DESC LIMIT ?", [*params, limit])
 
 
 def count(filters: Filters) -> int:
     """How many runs match. Counts them all: only for who asks."""
-    ids, params = _union(filters, None, None)
-    return database.execute(f"SELECT count(*) FROM ({ids}) page", params).fetchone()[0]
+    sql, params = _union(filters, None, "r.id")
+    return database.execute(f"SELECT count(*) FROM ({sql}) matching", params).fetchone()[0]
 
 
-def _union(filters: Filters, before: str | None, limit: int | None) -> tuple[str, list[Any]]:
-    """One select per status, so that each walks its index in order; the database merges them."""
+def _union(filters: Filters, before: str | None, columns: str) -> tuple[str, list[Any]]:
+    """One select per status, so that each walks its index in order; the database merges them by `place`."""
     if before is not None and not RUN_ID.fullmatch(before):
         raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
     selects, params = [], []
@@ -81,14 +76,10 @@ def _union(filters: Filters, before: str | None, limit: int | None) -> tuple[str
         query = _select(filters, before)
         if status:
             query.add("r.status = ?", status)
-        selects.append(
-            f"SELECT {query.ident} AS id, {query.order} AS place FROM {query.tables} WHERE {' AND '.join(query.where)}"
-        )
+        tables = f"{query.tables} LEFT JOIN run_inputs i ON i.run_id = r.id"
+        selects.append(f"SELECT {query.order} AS place, {columns} FROM {tables} WHERE {' AND '.join(query.where)}")
         params += query.params
-    sql = " UNION ALL ".join(selects)
-    if limit is None:
-        return sql, params
-    return f"{sql} ORDER BY place DESC LIMIT ?", [*params, limit]
+    return " UNION ALL ".join(selects), params
 
 
 def _select(filters: Filters, before: str | None) -> Query:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,14 +13,30 @@ from models import database
 from models.errors import NotFound
 from models.status import ACTIVE, TERMINAL
 
-USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "total_tokens", "cost_usd", "llm_calls", "tool_calls")
 COPIED = (
     *("id", "pipeline_id", "pipeline_version", "pipeline_hash", "project_id", "project_name", "task_id"),
     *("human_context", "status", "status_reason", "error", "error_code", "failed_step", "epoch"),
     *("parent_run_id", "parent_step_id", "schedule_id", "model_override", "workspace_type", "task_branch"),
     *("created_by", "last_seq", "created_at", "updated_at", "started_at", "completed_at"),
 )
-IDLE = {"done": 0, "active": [], "loop": None}
+COUNTED = ("input_tokens", "output_tokens", "cache_read_tokens", "cost_usd", "llm_calls", "tool_calls")
+LIMITS = ("max_cost_usd", "max_tokens", "max_duration_seconds", "on_budget")
+# What `run` needs of a row, `outputs` aside.
+COLUMNS = (
+    *(f"r.{name}" for name in (*COPIED, *LIMITS, *COUNTED) if name != "human_context"),
+    *(
+        "r.task_head",
+        "r.task_truncated",
+        "r.forked_from",
+        "r.steps_total",
+        "r.steps_done",
+        "r.tags",
+        "r.warnings",
+        "r.webhook_url",
+    ),
+    *("i.human_context", "i.metadata"),
+)
+_copied, _limits = itemgetter(*COPIED), itemgetter(*LIMITS)  # a list calls them for every row
 _ACTIVE = "(" + ", ".join(f"'{status}'" for status in sorted(ACTIVE)) + ")"
 # Of a visit inside a loop: how many items the list of the innermost loop has.
 _TOTAL = {
@@ -32,10 +49,8 @@ _TOTAL = {
 
 def fetch(run_id: str) -> dict[str, Any]:
     """The row of a run as `run` wants it, with its `task_description`. Raises NotFound."""
-    sql = (
-        "SELECT r.*, i.task_description, i.human_context, i.metadata"
-        " FROM runs r LEFT JOIN run_inputs i ON i.run_id = r.id WHERE r.id = ?"
-    )
+    columns = ", ".join((*COLUMNS, "r.outputs", "i.task_description"))
+    sql = f"SELECT {columns} FROM runs r LEFT JOIN run_inputs i ON i.run_id = r.id WHERE r.id = ?"
     found = database.rows(sql, (run_id,))
     if not found:
         raise NotFound(f"Run {run_id} not found", "run_not_found")
@@ -44,9 +59,17 @@ def fetch(run_id: str) -> dict[str, Any]:
 
 def listed(rows: Sequence[dict[str, Any]], outputs: bool = False) -> list[dict[str, Any]]:
     """The Run objects of a page of `run_list`; with their outputs only if asked."""
-    at = progress([row["id"] for row in rows])
-    live = live_outputs([row["id"] for row in rows if row["status"] not in TERMINAL]) if outputs else {}
-    return [run(row, at.get(row["id"], IDLE), live.get(row["id"], {}) if outputs else None) for row in rows]
+    active = [row["id"] for row in rows if row["status"] not in TERMINAL]
+    at, live = progress(active), live_outputs(active) if outputs else {}
+    return [
+        run(row, at.get(row["id"]) or idle(row["steps_done"]), live.get(row["id"], {}) if outputs else None)
+        for row in rows
+    ]
+
+
+def idle(done: int) -> dict[str, Any]:
+    """The progress of a run at which nothing is at work."""
+    return {"done": done, "active": [], "loop": None}
 
 
 def run(
@@ -59,35 +82,38 @@ def run(
     """
     over = row["status"] in TERMINAL
     active = [] if over else at["active"]
-    text = row["task_head"] if task is None else task
-    return {name: row[name] for name in COPIED} | {
-        "task_description": text,
-        "task": text,
-        "task_truncated": bool(row["task_truncated"]) and task is None,
-        "current_step": active[0] if active else None,
-        "current_steps": active,
-        "progress": {
-            "steps_total": row["steps_total"],
-            "steps_done": at["done"],
-            "loop": None if over else at["loop"],
-        },
-        "outputs": live if live is None or not row.get("outputs") else orjson.loads(row["outputs"]),
-        "forked_from": row["forked_from"] and orjson.loads(row["forked_from"]),
-        "limits": {name: row[name] for name in ("max_cost_usd", "max_tokens", "max_duration_seconds", "on_budget")},
-        "usage": usage(row),
-        "tags": orjson.loads(row["tags"]),
-        "metadata": orjson.loads(row["metadata"]),
-        "webhook_url": row["webhook_url"] and bare_url(row["webhook_url"]),
-        "warnings": orjson.loads(row["warnings"]),
-        "duration_ms": duration(row["started_at"], row["completed_at"]),
-    }
+    shown = dict(zip(COPIED, _copied(row), strict=True))
+    shown["task_description"] = shown["task"] = row["task_head"] if task is None else task
+    shown["task_truncated"] = bool(row["task_truncated"]) and task is None
+    shown["current_step"] = active[0] if active else None
+    shown["current_steps"] = active
+    loop = None if over else at["loop"]
+    shown["progress"] = {"steps_total": row["steps_total"], "steps_done": at["done"], "loop": loop}
+    shown["outputs"] = live if live is None or not row.get("outputs") else orjson.loads(row["outputs"])
+    shown["forked_from"] = row["forked_from"] and orjson.loads(row["forked_from"])
+    shown["limits"] = dict(zip(LIMITS, _limits(row), strict=True))
+    shown["usage"] = usage(row)
+    shown["tags"] = orjson.loads(row["tags"])
+    shown["metadata"] = orjson.loads(row["metadata"])
+    shown["webhook_url"] = row["webhook_url"] and bare_url(row["webhook_url"])
+    shown["warnings"] = orjson.loads(row["warnings"])
+    shown["duration_ms"] = duration(row["started_at"], row["completed_at"])
+    return shown
 
 
 def usage(counted: dict[str, Any] | None) -> dict[str, Any]:
     """A usage object from counters; all zero from None."""
-    found = {name: (counted or {}).get(name) or 0 for name in USAGE}
-    found["total_tokens"] = found["input_tokens"] + found["output_tokens"]
-    return found
+    given = (counted or {}).get
+    input_tokens, output_tokens = given("input_tokens") or 0, given("output_tokens") or 0
+    return {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "cache_read_tokens": given("cache_read_tokens") or 0,
+        "total_tokens": input_tokens + output_tokens,
+        "cost_usd": given("cost_usd") or 0,
+        "llm_calls": given("llm_calls") or 0,
+        "tool_calls": given("tool_calls") or 0,
+    }
 
 
 def duration(started_at: int | None, completed_at: int | None) -> int | None:
@@ -102,7 +128,7 @@ def bare_url(url: str) -> str:
 
 
 def progress(run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`{run id: {done, active: [step key], loop}}` of the current epochs, in one statement."""
+    """`{run id: {done, active: [step key], loop}}` of live runs, in one statement."""
     if not run_ids:
         return {}
     here = f"FROM runs r CROSS JOIN visits v WHERE r.id IN ({', '.join('?' * len(run_ids))})"
@@ -120,7 +146,7 @@ def progress(run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 def _progress(rows: Iterable[tuple]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for run_id, done, key, scope, total, _ in sorted(rows, key=lambda row: row[-1]):
-        at = found.setdefault(run_id, {"done": 0, "active": [], "loop": None})
+        at = found.setdefault(run_id, idle(0))
         at["done"] += int(done)
         if key and key not in at["active"]:
             at["active"].append(key)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from models import database
-from models.run_views import USAGE, duration, usage
+from models.run_views import COUNTED, duration, usage
 from models.status import ACTIVE, TERMINAL, StepStatus
 
 LONGEST_INPUT = 64 * 1024  # characters of a prompt or variable
@@ -169,7 +169,7 @@ def _total_usage(epoch: Epoch, rows: list[dict[str, Any]]) -> dict[str, Any]:
     numbers = {row["n"]: row["attempt"] for row in rows}
     past = [row for row in epoch.attempts if row["n"] in numbers and row["attempt"] != numbers[row["n"]]]
     counted = [decoded(row["usage"], {}) for row in (*rows, *past)]
-    return usage({name: sum(one.get(name) or 0 for one in counted) for name in USAGE})
+    return usage({name: sum(one.get(name) or 0 for one in counted) for name in COUNTED})
 
 
 def visits(epoch: Epoch, key: str) -> list[dict[str, Any]]:

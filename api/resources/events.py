@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from typing import Any
 
 import marshmallow as ma
@@ -107,7 +106,7 @@ class EventStream(MethodView):
         if resume is not None and feed.end(resume) is not None and resume == feed.head():
             return Response(status=204)
         start = selection.start(feed, query["history"]) if resume is None else resume
-        stream = Stream(feed, start, g.token.id, wants, cutter(request.environ.get("gunicorn.socket")))
+        stream = Stream(feed, start, g.token.id, wants, request.environ.get("gunicorn.socket"))
         return Response(iter(stream), 200, STREAM_HEADERS, content_type="text/event-stream; charset=utf-8")
 
 
@@ -139,13 +138,3 @@ def last_event_id(query: dict[str, Any]) -> int | None:
     if not re.fullmatch(r"[0-9]+", given):
         raise Invalid("Last-Event-ID must be digits", "bad_last_event_id", {"last_event_id": ["must be digits"]})
     return min(int(given[:20]), MAX_SAFE)
-
-
-def cutter(connection: socket.socket | None):
-    """What ends a client that does not read: its writer is blocked, so the connection is closed under it."""
-
-    def cut() -> None:
-        if connection is not None:
-            connection.shutdown(socket.SHUT_RDWR)
-
-    return cut

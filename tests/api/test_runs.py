@@ -139,6 +139,14 @@ def test_progress_names_what_is_active_and_what_is_done(api, run_id):
         assert run["outputs"] == {"summary": "done"}
 
 
+def test_the_progress_of_a_finished_run_is_the_one_it_ended_with(api, run_id):
+    factories.set_status(run_id, "completed", steps_done=2)
+    factories.visit(run_id, "FIX", status="running")
+    listed = api.get("/v1/runs").json[0]
+    assert listed["progress"] == {"steps_total": 2, "steps_done": 2, "loop": None}
+    assert listed["current_steps"] == []
+
+
 def test_progress_counts_the_items_of_a_loop(api, run_id):
     factories.set_status(run_id, "running")
     factories.visit(run_id, "FIX", scope=[["FIX", 1, 0]], items=["a", "b", "c"], type="loop")

@@ -298,6 +298,7 @@ def stalling(server, run_id: str, secret: str):
         seen = b""
         while b"event: ready" not in seen:
             seen += connection.recv(1024)
+            assert b"too_many_streams" not in seen
         yield connection
 
 
@@ -323,6 +324,15 @@ def test_a_token_has_twenty_streams(server, run_id):
     assert refused.headers["Retry-After"]
 
 
+def test_clients_that_hang_up_make_room_at_once(server, run_id):
+    secret = tokens.create("t", "read")[1]
+    for _ in range(3):
+        with ExitStack() as stack:
+            for _ in range(20):
+                stack.enter_context(stalling(server, run_id, secret))
+        time.sleep(2.5)
+
+
 def test_the_stream_of_a_revoked_token_is_closed_within_a_minute(server, run_id):
     secret = tokens.create("t", "read")[1]
     with stream(server, run_id=run_id, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as opened:
@@ -336,11 +346,12 @@ def test_the_stream_of_a_revoked_token_is_closed_within_a_minute(server, run_id)
 
 
 def test_an_idle_stream_holds_no_connection_to_the_database(server, run_id):
+    secret = tokens.create("t", "read")[1]
     with ExitStack() as stack, stream(server, run_id=run_id) as opened:
         until(opened, "ready")
         before = open_connections(server)
         for _ in range(15):
-            stack.enter_context(stalling(server, run_id, AUTH["Authorization"].split()[1]))
+            stack.enter_context(stalling(server, run_id, secret))
         time.sleep(0.5)
         assert open_connections(server) <= before + 3
 
