@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models import database, outbox
+from models import budgets, database, outbox
 from models.base import now_ms
 from models.errors import LeaseLost, QueueTimeout, RunTimeout, StepError, WorkerLost
 from models.events import Event
@@ -176,6 +176,7 @@ def _release(walk: Walk, n: int, token: int, why: str) -> None:
     visit.token += 1
     visit.losses += why == "worker_lost"
     walk.state.touch(visit)
+    budgets.release(walk.run.id, walk.run.root_run_id, n)
     if visit.losses >= MAX_LOSSES:
         plan.fail(walk.state, visit, WorkerLost(f"{visit.step_key} lost its worker {visit.losses} times"))
     saves.save(walk, at_status=saves.OR_PAUSED)

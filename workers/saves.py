@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from models import approvals, database, outbox, run_search, runs, visits
+from models import approvals, budgets, database, outbox, run_search, runs, visits
 from models.base import now_ms
 from models.errors import NeedsPerson
 from models.events import Event
@@ -91,10 +91,14 @@ def _tell_others(walk: Walk) -> None:
     if run.status in TERMINAL:
         outbox.withdraw(run.id)
         approvals.withdraw(run.id)
+        if run.root_run_id or run.max_tokens is not None or run.max_cost_usd is not None:
+            budgets.release(run.id, run.root_run_id)
         database.on_commit(lambda: publisher.nudge(run.id))
         if run.parent_run_id:
             broker.doorbell("advance_run", run.parent_run_id, f"child.{run.id}")
     if cancelled and run.status not in TERMINAL:
+        for visit in cancelled:
+            budgets.release(run.id, run.root_run_id, visit.n)
         approvals.withdraw(run.id, [visit.n for visit in cancelled])
     for visit in changed:
         if visit.status == StepStatus.QUEUED and run.status not in TERMINAL:

@@ -103,8 +103,8 @@ def _complete(walk: Walk, hold: Hold, answer: Answer, pending: list[Event]) -> V
     visit = mine(walk, hold.n, hold.token)
     recorded, add = list(pending), {}
     if answer.last is not None:
-        recorded.append(answer.journal.keep_last(answer.last))
-        add = answer.last.add
+        recorded += answer.journal.keep_last(answer.last)
+        add, visit.model = answer.last.add, answer.last.model
     visit.usage = walks.attempt_usage(hold, add)
     visit.completed_at = now_ms()
     visit.structured = answer.structured

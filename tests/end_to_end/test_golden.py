@@ -12,8 +12,11 @@ from tests.engine import Engine
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "pipelines"
 pytestmark = pytest.mark.usefixtures("store")
 
-SPEC = {"SPEC": ["requirements"], "DESIGN": [{"text": "ARCHITECTURE: small\nTASK_BREAKDOWN_JSON: [\"one\", \"two\"]"}]}
-APPROVED, CHANGES = "REVIEW_RESULT: APPROVED\nREVIEW_FEEDBACK: fine", "REVIEW_RESULT: CHANGES_REQUESTED\nREVIEW_FEEDBACK: rename x"
+SPEC = {"SPEC": ["requirements"], "DESIGN": [{"text": 'ARCHITECTURE: small\nTASK_BREAKDOWN_JSON: ["one", "two"]'}]}
+APPROVED, CHANGES = (
+    "REVIEW_RESULT: APPROVED\nREVIEW_FEEDBACK: fine",
+    "REVIEW_RESULT: CHANGES_REQUESTED\nREVIEW_FEEDBACK: rename x",
+)
 PASS, FAIL = "TEST_RESULT: PASS\nTEST_REPORT: all green", "TEST_RESULT: FAIL\nTEST_REPORT: 2 red"
 VALID, INVALID = "VALIDATE_RESULT: PASS\nTEST_REPORT: green", "VALIDATE_RESULT: FAIL\nTEST_REPORT: red"
 DEPLOYED, BROKEN = "DEPLOY_RESULT: SUCCESS\nDEPLOY_REPORT: live", "DEPLOY_RESULT: FAIL\nDEPLOY_REPORT: down"
@@ -21,7 +24,14 @@ DEPLOYED, BROKEN = "DEPLOY_RESULT: SUCCESS\nDEPLOY_REPORT: live", "DEPLOY_RESULT
 
 FIXED = {"FIX": ["ROOT_CAUSE: off by one\nFIX_SUMMARY: counted right"]}
 RESOLVED = {"ANALYZE": ["ANALYSIS: a race\nPLAN: lock"], "IMPLEMENT": ["CHANGES: a lock\nBRANCH: fix-7"]}
-TASK = {"title": "Log in", "description": "A form", "priority": "P1", "estimated_hours": 2, "tags": [], "dependencies": []}
+TASK = {
+    "title": "Log in",
+    "description": "A form",
+    "priority": "P1",
+    "estimated_hours": 2,
+    "tags": [],
+    "dependencies": [],
+}
 
 
 def two_items(**more) -> dict:
@@ -48,10 +58,17 @@ class TestStraight:
 
     def test_two_steps_in_a_chain_leave_the_minimal_log(self) -> None:
         run = Engine(chain()).finish()
-        assert run.types == (
-            "run_created run_started step_queued step_started step_complete"
-            " step_queued step_started step_complete run_complete"
-        ).split()
+        assert run.types == [
+            "run_created",
+            "run_started",
+            "step_queued",
+            "step_started",
+            "step_complete",
+            "step_queued",
+            "step_started",
+            "step_complete",
+            "run_complete",
+        ]
 
     def test_five_steps_that_depend_on_each_other_run_in_order(self) -> None:
         replies = {f"S{number}": [f"RESULT: r{number}"] for number in range(1, 6)}
@@ -148,13 +165,17 @@ class TestLoops:
 
     def test_a_source_that_is_no_list_is_repaired_where_it_is_made(self) -> None:
         bad = "ARCHITECTURE: a\nTASK_BREAKDOWN_JSON: nothing much"
-        good = "ARCHITECTURE: a\nTASK_BREAKDOWN_JSON: [\"one\"]"
+        good = 'ARCHITECTURE: a\nTASK_BREAKDOWN_JSON: ["one"]'
         run = Engine("engineering", two_items(DESIGN=[[bad, good]])).finish()
         assert run.run.status == "completed" and run.of("DESIGN")[0].usage["llm_calls"] == 2
 
     def test_a_source_that_stays_no_list_is_bad_output(self) -> None:
         bad = "ARCHITECTURE: a\nTASK_BREAKDOWN_JSON: nothing much"
-        text = (Path("pipelines/library/engineering.yml")).read_text().replace("defaults:", "defaults:\n  maxRetries: 0", 1)
+        text = (
+            (Path("pipelines/library/engineering.yml"))
+            .read_text()
+            .replace("defaults:", "defaults:\n  maxRetries: 0", 1)
+        )
         run = Engine(text, two_items(DESIGN=[[bad]])).finish()
         assert (run.run.status, run.run.error_code, run.run.failed_step) == ("failed", "bad_output", "DESIGN")
 
@@ -167,7 +188,9 @@ class TestLoops:
 
 class TestFailures:
     def test_two_failed_attempts_are_repeated_with_what_went_wrong(self) -> None:
-        run = Engine(chain(), {"A": ["STATUS: failed\nERROR: no disk", "STATUS: failed\nERROR: no net", "fine"]}).finish()
+        run = Engine(
+            chain(), {"A": ["STATUS: failed\nERROR: no disk", "STATUS: failed\nERROR: no net", "fine"]}
+        ).finish()
         visit = run.of("A")[0]
         assert (run.run.status, visit.retry_count, visit.error, visit.attempt) == ("completed", 2, None, 3)
         delays = [event["delay_ms"] for event in run.events if event["type"] == "step_retrying"]

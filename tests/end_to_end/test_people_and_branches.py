@@ -240,3 +240,46 @@ class TestPause:
         run.finish()
         with pytest.raises(Conflict, match="completed"):
             commands.pause(run.run_id)
+
+
+class TestBudgets:
+    REPLY = {"text": "x", "usage": {"input_tokens": 400, "output_tokens": 600}}
+
+    def test_parallel_items_never_spend_more_than_the_limit(self) -> None:
+        text = MAP.replace("concurrency: 2", "concurrency: 4").replace(
+            "maxRetries: 0", "maxRetries: 0, maxOutputTokens: 600"
+        )
+        names = json.dumps([str(number) for number in range(20)])
+        run = Engine(text, {"LIST": [self.REPLY | {"text": names}], "EACH": [self.REPLY]}, max_tokens=10_000).finish()
+        assert (run.run.status, run.run.error_code) == ("failed", "budget_exceeded")
+        assert 8_000 <= run.run.spent_tokens <= 10_000 and run.run.reserved_tokens == 0
+        assert "budget_warning" in run.types
+        run.check_invariants()
+
+    def test_a_pausing_budget_can_be_raised(self) -> None:
+        reply = {"CALL": [self.REPLY]}
+        text = f"id: b\n{HEAD}".replace("maxRetries: 0", "maxRetries: 0, maxOutputTokens: 600")
+        text += "  - {id: CALL, agent: a, input: a, outputs: [x], onComplete: MORE}\n"
+        text += "  - {id: MORE, agent: a, input: a, outputs: [y]}\n"
+        run = until_paused(Engine(text, reply | {"MORE": [self.REPLY]}, max_tokens=1_200, on_budget="pause"))
+        approval = waiting(run)
+        assert (approval.kind, run.run.status_reason) == ("budget", "budget")
+        approvals.decide(approval.id, "raise", data={"add_tokens": 5_000})
+        assert run.finish().run.status == "completed"
+        assert (run.run.max_tokens, run.run.spent_tokens) == (6_200, 2_000)
+
+    def test_an_agent_gets_one_turn_to_wrap_up(self) -> None:
+        turn = {"tool_calls": [{"name": "ls", "arguments": {}}], "usage": {"input_tokens": 300, "output_tokens": 640}}
+        text = f"id: w\n{HEAD}  - {{id: W, agent: a, input: a, outputs: [x], tools: [ls], maxOutputTokens: 10}}\n"
+        run = Engine(text, {"W": [[turn, turn, "wrapped"]]}, max_tokens=2_000).finish()
+        assert (run.run.status, run.run.outputs) == ("completed", {"x": "wrapped"})
+
+
+class TestFallbacks:
+    def test_the_next_model_answers_for_one_that_refuses(self) -> None:
+        text = f"id: f\n{HEAD}  - {{id: F, agent: a, input: a, outputs: [x], model: openai/none, fallbackModels: [scripted/b]}}\n"
+        run = Engine(
+            text.replace("openai/none", "scripted/a"), {"F": [[{"error": {"class": "refused"}}, "from b"]]}
+        ).finish()
+        calls = [event for event in run.events if event["type"] == "llm_call"]
+        assert [call["fallback_from"] for call in calls][-1] in (None, "scripted/a") and run.run.status == "failed"

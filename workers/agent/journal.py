@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from models import database, runs
-from models.base import dumps, new_id, now_ms
+from models.base import dumps, now_ms
 from models.calls import LLMCall, ToolUse
 from models.events import Event
 from models.runs import Run
 from models.status import RunStatus
 from pipelines.state import Visit
 from workers import walks
+from workers.agent.budget import Budget
 from workers.agent.feed import Feed
 from workers.clients.llm import prices
 from workers.clients.llm.base import Message, Request, Thinking, ToolCall, Usage
@@ -40,6 +41,10 @@ class Turn:
     stored: bool = False
 
     @property
+    def model(self) -> str:
+        return f"{self.row['provider']}/{self.row['model']}"
+
+    @property
     def add(self) -> dict[str, float]:
         return {
             "input_tokens": self.usage.input_tokens,
@@ -51,8 +56,8 @@ class Turn:
 
 
 class Journal:
-    def __init__(self, run: Run, visit: Visit, hold: Hold, feed: Feed) -> None:
-        self._run, self._visit, self._hold, self._feed = run, visit, hold, feed
+    def __init__(self, run: Run, visit: Visit, hold: Hold, feed: Feed, budget: Budget) -> None:
+        self._run, self._visit, self._hold, self._feed, self._budget = run, visit, hold, feed, budget
         resumed = visit.interrupted is not None
         self._turns = {row.turn: row for row in self._rows(LLMCall)} if resumed else {}
         self._uses = {row.id: row for row in self._rows(ToolUse)} if resumed else {}
@@ -81,10 +86,9 @@ class Journal:
         return turn
 
     def turn(self, number: int, provider: str, request: Request, message: Message, usage: Usage, **facts: Any) -> Turn:
-        """A turn that has just been answered; not stored yet."""
+        """A turn that has just been answered; not stored yet. `facts`: id, times, finish_reason, fallback_from."""
         row = {
-            "id": new_id("llm_"),
-            **self._place(number),
+            **self.place(number),
             "agent_id": self._visit.agent_id,
             "provider": provider,
             "model": request.model,
@@ -102,7 +106,7 @@ class Journal:
         }
         return Turn(number, message, usage, facts["finish_reason"], row)
 
-    def _place(self, turn: int) -> dict[str, Any]:
+    def place(self, turn: int) -> dict[str, Any]:
         visit, run = self._visit, self._run
         place = {"run_id": run.id, "epoch": run.epoch, "n": visit.n, "step_key": visit.step_key}
         return place | {"attempt": visit.attempt, "turn": turn}
@@ -128,16 +132,21 @@ class Journal:
             message_id=None,
         )
 
-    def keep_last(self, turn: Turn) -> Event:
+    def keep_last(self, turn: Turn) -> list[Event]:
         """Stores the turn that brought the answer, inside the transaction that completes the step."""
+        warnings = self._settle(turn)
         LLMCall.add(turn.row)
-        return self.call_event(turn)
+        return [self.call_event(turn), *warnings]
 
-    def failed(self, number: int, provider: str, model: str, error: Exception, duration_ms: int) -> None:
+    def _settle(self, turn: Turn) -> list[Event]:
+        tokens = turn.usage.input_tokens + turn.usage.output_tokens
+        return self._budget.settle(turn.row["id"], turn.row["cost_usd"] or 0, tokens)
+
+    def failed(self, number: int, call_id: str, provider: str, model: str, error: Exception, duration_ms: int) -> None:
         """Records a call that brought no answer."""
         row = {
-            "id": new_id("llm_"),
-            **self._place(number),
+            "id": call_id,
+            **self.place(number),
             "agent_id": self._visit.agent_id,
             "provider": provider,
             "model": model,
@@ -150,7 +159,7 @@ class Journal:
         turn = Turn(number, Message("assistant", ""), Usage(), "error", row | _nothing_used())
         event = self.call_event(turn)
         event.payload["error"] = str(error)[:4000]
-        self._write([*self._feed.take(), event], {"llm_calls": 1}, lambda: LLMCall.add(row))
+        self._write([*self._feed.take(), event], {"llm_calls": 1}, lambda: LLMCall.add(row), turn)
 
     def keep(self, turn: Turn, uses: Sequence[dict[str, Any]]) -> None:
         """Stores a turn that goes on, with the tool calls it intends."""
@@ -161,12 +170,12 @@ class Journal:
             for use in uses:
                 ToolUse.insert(use).on_conflict_ignore().execute()
 
-        self._write(recorded, turn.add, insert)
+        self._write(recorded, turn.add, insert, turn)
         turn.stored = True
 
     def use(self, turn: int, index: int, call: ToolCall, asks: bool) -> dict[str, Any]:
         """The ledger row of a tool call; its id is the same for every worker that comes to this call."""
-        place = self._place(turn)
+        place = self.place(turn)
         key = dumps([*place.values(), index, call.name, call.arguments])
         return place | {
             "id": hashlib.sha256(key.encode()).hexdigest(),
@@ -228,12 +237,13 @@ class Journal:
             message_id=None,
         )
 
-    def _write(self, recorded: list[Event], add: dict[str, float], store: Callable) -> None:
+    def _write(self, recorded: list[Event], add: dict[str, float], store: Callable, turn: Turn | None = None) -> None:
         def write() -> None:
             with database.transaction():
+                warnings = self._settle(turn) if turn else []
                 runs.write(
                     self._run.id,
-                    recorded,
+                    [*recorded, *warnings],
                     at_status=OR_PAUSED,  # what was under way when the run was paused still counts
                     at_epoch=self._run.epoch,
                     fence=self._hold.fence,

@@ -12,29 +12,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.calls import ToolUse
-from models.errors import AgentFailed, BadOutput, NeedsPerson, StepError, ToolLoop, TurnLimit
+from models.errors import (
+    AgentFailed,
+    BadOutput,
+    NeedsPerson,
+    StepError,
+    ToolLoop,
+    TurnLimit,
+)
 from pipelines import outputs as output_rules
 from pipelines import plan, structured
 from pipelines.definition import Step, fold
 from pipelines.state import Visit
 from workers.agent import work_files
+from workers.agent.budget import Budget
+from workers.agent.calls import Caller
 from workers.agent.feed import Feed
 from workers.agent.journal import Journal, Turn
 from workers.agent.settings import Settings
-from workers.clients.llm import registry
 from workers.clients.llm.base import (
-    Done,
     Message,
     OutputSchema,
     Request,
     Script,
-    Text,
-    Thinking,
     ToolCall,
-    Usage,
-    assistant_message,
 )
-from workers.clients.llm.tries import stream_with_tries
 from workers.holds import Hold
 from workers.tools import base as tools
 from workers.walks import Walk
@@ -61,8 +63,9 @@ class Attempt:
         self.walk, self.visit, self.hold, self.settings, self.feed = walk, visit, hold, settings, feed
         self.step: Step = walk.state.step(visit)
         self.needed = walk.pipeline.needed_outputs.get(self.step.key, ())
-        self.journal = Journal(walk.run, visit, hold, feed)
-        self.provider, self.model = registry.resolve(settings.model)
+        budget = Budget.of(walk.run, visit)
+        self.journal = Journal(walk.run, visit, hold, feed, budget)
+        self.caller = Caller(self.journal, feed, budget, settings.models)
         self.toolbox = settings.toolbox
         self.max_output_tokens = self.step.max_output_tokens
         self.messages: list[Message] = [Message("user", visit.prompt)]
@@ -74,7 +77,7 @@ class Attempt:
         """The step's answer. Raises a StepError, or LeaseLost."""
         for number in range(self.settings.max_turns):
             self.hold.check()
-            turn = self.journal.recorded(number) or self._ask(number)
+            turn = self.journal.recorded(number) or self.caller.ask(number, self._request, self.messages)
             self.messages.append(turn.message)
             answer = self._use_tools(turn) if self._works_on(turn) else self._conclude(turn)
             if answer is not None:
@@ -86,14 +89,14 @@ class Attempt:
 
     # --- asking the model ---
 
-    def _request(self, number: int) -> Request:
+    def _request(self, number: int, model: str) -> Request:
         step, schema = self.step, self.step.output_schema
         return Request(
-            model=self.model,
+            model=model,
             system=self.settings.system,
             messages=tuple(self.messages),
             tools=() if schema else self.toolbox.specs,
-            max_output_tokens=self.max_output_tokens,
+            max_output_tokens=self.max_output_tokens or self.caller.budget.default_cap,
             temperature=step.temperature,
             thinking_level=self.settings.thinking_level,
             output_schema=OutputSchema(schema.name, schema.strict, schema.schema) if schema else None,
@@ -101,41 +104,6 @@ class Attempt:
             script=Script(step.key, self.visit.item_index, self.settings.opening, self.settings.item_opening, number),
             idle_seconds=step.idle_timeout_seconds,
         )
-
-    def _ask(self, number: int) -> Turn:
-        request, started = self._request(number), time.monotonic()
-        try:
-            message, usage, done, first = self._listen(request, number, started)
-        except StepError as error:
-            self.journal.failed(number, self.settings.provider, self.model, error, _ms_since(started))
-            raise
-        facts = {"finish_reason": done.finish_reason, "duration_ms": _ms_since(started), "first_token_ms": first}
-        return self.journal.turn(number, self.settings.provider, request, message, usage, **facts)
-
-    def _listen(self, request: Request, number: int, started: float) -> tuple[Message, Usage, Done, int | None]:
-        pieces, usage, done, first = [], Usage(), Done("stop", self.model), None
-        stream = stream_with_tries(self.provider, request)
-        try:
-            for piece in stream:
-                first = first or _ms_since(started)
-                self._feed(piece, number)
-                if isinstance(piece, Usage):
-                    usage = piece
-                elif isinstance(piece, Done):
-                    done = piece
-                else:
-                    pieces.append(piece)
-        finally:
-            stream.close()
-        return assistant_message(pieces), usage, done, first
-
-    def _feed(self, piece, number: int) -> None:
-        if isinstance(piece, Text):
-            self.feed.add("agent_output", number, piece.text)
-        elif isinstance(piece, Thinking):
-            self.feed.add("agent_thinking", number, piece.text)
-        else:
-            self.hold.check()
 
     # --- tools ---
 

@@ -33,8 +33,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    model: str
-    provider: str
+    models: tuple[str, ...]  # the chosen one, then its fallbacks
     system: str
     toolbox: Toolbox
     thinking_level: str | None
@@ -69,8 +68,7 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
     step, agent = walk.state.step(visit), _config(visit.agent_id)
     opening, item_opening = openings(walk, visit)
     return Settings(
-        model=visit.model,
-        provider=visit.model.partition("/")[0],
+        models=(visit.model, *_fallbacks(walk, visit, step, agent)),
         system=_system(walk, visit.agent_id),
         toolbox=_tools(step, agent),
         thinking_level=_first(step.thinking_level, agent.get("thinking_level"), None),
@@ -79,6 +77,14 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
         opening=opening,
         item_opening=item_opening,
     )
+
+
+def _fallbacks(walk: Walk, visit: Visit, step: Step, agent: dict[str, Any]) -> tuple[str, ...]:
+    """Of the level that gave the model."""
+    if walk.run.model_override:
+        return ()
+    found = step.fallback_models if step.model else agent.get("fallback_models")
+    return tuple(model for model in found or () if model != visit.model)
 
 
 def _tools(step: Step, agent: dict[str, Any]) -> Toolbox:

@@ -1,0 +1,106 @@
+"""Calling the model: room in the budget, the stream, fallbacks, the ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+from models.base import new_id
+from models.errors import ContextTooLong, ProviderRejected, ProviderTransient, Refused, StepError
+from workers.agent.budget import WRAP_UP, Budget
+from workers.agent.feed import Feed
+from workers.agent.journal import Journal, Turn
+from workers.clients.llm import registry
+from workers.clients.llm.base import Done, Message, Piece, Request, Text, Thinking, Usage, assistant_message
+from workers.clients.llm.tries import stream_with_tries
+
+KEPT_WHOLE = 6  # messages at the end that condensing leaves alone
+CUT = "(This result was shortened to make room.)"
+
+Build = Callable[[int, str], Request]
+
+
+class Caller:
+    """The calls of one attempt. `models`: the chosen one, then its fallbacks; a fallback holds to the end."""
+
+    def __init__(self, journal: Journal, feed: Feed, budget: Budget, models: tuple[str, ...]) -> None:
+        self.journal, self.feed, self.budget = journal, feed, budget
+        self.models = list(models)
+        self.fallback_from: str | None = None
+        self.condensed = False
+        self.provider, self.model = registry.resolve(self.models[0])
+
+    def ask(self, number: int, build: Build, messages: list[Message]) -> Turn:
+        """The model's next turn; a model that cannot answer is replaced by the next fallback.
+
+        `build(number, model)` makes the request of `messages`, which may be condensed here. Raises a StepError.
+        """
+        while True:
+            try:
+                return self._call(number, build, messages)
+            except ContextTooLong as error:
+                if not self._condense(messages):
+                    self._fall_back(error)
+            except (ProviderTransient, ProviderRejected, Refused) as error:
+                self._fall_back(error)
+
+    def _fall_back(self, error: StepError) -> None:
+        if len(self.models) == 1:
+            raise error
+        self.fallback_from = self.models.pop(0)
+        self.provider, self.model = registry.resolve(self.models[0])
+
+    def _condense(self, messages: list[Message]) -> bool:
+        """Shortens old tool results, once. False if it was done before."""
+        old = messages[1:-KEPT_WHOLE]
+        messages[1:-KEPT_WHOLE] = [
+            dataclasses.replace(message, content=CUT) if message.role == "tool" else message for message in old
+        ]
+        first, self.condensed = not self.condensed, True
+        return first and bool(old)
+
+    def _call(self, number: int, build: Build, messages: list[Message]) -> Turn:
+        provider = self.models[0].partition("/")[0]
+        held, wrap_up = self.budget.reserve(build(number, self.model), provider, self.journal.place(number))
+        if wrap_up:
+            messages.append(WRAP_UP)
+        request, started = build(number, self.model), time.monotonic()
+        call_id = held.call_id if held else new_id("llm_")
+        try:
+            message, usage, done, first = self._listen(request, number, started)
+        except StepError as error:
+            self.journal.failed(number, call_id, provider, self.model, error, _ms_since(started))
+            raise
+        facts = {"finish_reason": done.finish_reason, "duration_ms": _ms_since(started), "first_token_ms": first}
+        facts |= {"id": call_id, "fallback_from": self.fallback_from}
+        return self.journal.turn(number, provider, request, message, usage, **facts)
+
+    def _listen(self, request: Request, number: int, started: float) -> tuple[Message, Usage, Done, int | None]:
+        pieces, usage, done, first = [], Usage(), Done("stop", self.model), None
+        stream = stream_with_tries(self.provider, request)
+        try:
+            for piece in stream:
+                first = first or _ms_since(started)
+                self._feed(piece, number)
+                if isinstance(piece, Usage):
+                    usage = piece
+                elif isinstance(piece, Done):
+                    done = piece
+                else:
+                    pieces.append(piece)
+        finally:
+            stream.close()
+        return assistant_message(pieces), usage, done, first
+
+    def _feed(self, piece: Piece, number: int) -> None:
+        if isinstance(piece, Text):
+            self.feed.add("agent_output", number, piece.text)
+        elif isinstance(piece, Thinking):
+            self.feed.add("agent_thinking", number, piece.text)
+        else:
+            self.feed.hold.check()
+
+
+def _ms_since(started: float) -> int:
+    return int((time.monotonic() - started) * 1000)
