@@ -69,18 +69,23 @@ def test_a_stopping_worker_hands_its_step_over(platform) -> None:
     assert [event["reason"] for event in resumed] == ["deploy"]
 
 
-def test_a_frozen_worker_cannot_write_any_more(tmp_path) -> None:
-    for platform in running(tmp_path, LEASE_SECONDS="3"):
-        platform.script(SPEAKING)
-        run_id = platform.run(platform.pipeline(SLOW))
-        wait_for(lambda: is_speaking(platform, run_id))
-        frozen = platform.named("worker")[0]
-        platform.kill(frozen, signal.SIGSTOP)
-        platform.start("worker")
-        assert platform.wait(run_id)["status"] == "completed"
-        platform.kill(frozen, signal.SIGCONT)
-        time.sleep(1.5)
-        check_log(platform, run_id)
+@pytest.fixture
+def short_leases(tmp_path):
+    yield from running(tmp_path, LEASE_SECONDS="3")
+
+
+def test_a_frozen_worker_cannot_write_any_more(short_leases) -> None:
+    platform = short_leases
+    platform.script(SPEAKING)
+    run_id = platform.run(platform.pipeline(SLOW))
+    wait_for(lambda: is_speaking(platform, run_id))
+    frozen = platform.named("worker")[0]
+    platform.kill(frozen, signal.SIGSTOP)
+    platform.start("worker")
+    assert platform.wait(run_id)["status"] == "completed"
+    platform.kill(frozen, signal.SIGCONT)
+    time.sleep(1.5)
+    check_log(platform, run_id)
 
 
 def test_runs_are_accepted_and_finished_without_redis(platform) -> None:

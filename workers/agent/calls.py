@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 
 from models.base import new_id
-from models.errors import ContextTooLong, ProviderRejected, ProviderTransient, Refused, StepError
+from models.errors import ConfigError, ContextTooLong, ProviderRejected, ProviderTransient, Refused, StepError
 from workers.agent.budget import WRAP_UP, Budget
 from workers.agent.feed import Feed
 from workers.agent.journal import Journal, Turn
 from workers.clients.llm import registry
-from workers.clients.llm.base import Done, Message, Piece, Request, Text, Thinking, Usage, assistant_message
+from workers.clients.llm.base import Done, Message, Piece, Provider, Request, Text, Thinking, Usage, assistant_message
 from workers.clients.llm.tries import stream_with_tries
 
 KEPT_WHOLE = 6  # messages at the end that condensing leaves alone
@@ -29,7 +29,6 @@ class Caller:
         self.models = list(models)
         self.fallback_from: str | None = None
         self.condensed = False
-        self.provider, self.model = registry.resolve(self.models[0])
 
     def ask(self, number: int, build: Build, messages: list[Message]) -> Turn:
         """The model's next turn; a model that cannot answer is replaced by the next fallback.
@@ -42,14 +41,13 @@ class Caller:
             except ContextTooLong as error:
                 if not self._condense(messages):
                     self._fall_back(error)
-            except (ProviderTransient, ProviderRejected, Refused) as error:
+            except (ProviderTransient, ProviderRejected, Refused, ConfigError) as error:
                 self._fall_back(error)
 
     def _fall_back(self, error: StepError) -> None:
         if len(self.models) == 1:
             raise error
         self.fallback_from = self.models.pop(0)
-        self.provider, self.model = registry.resolve(self.models[0])
 
     def _condense(self, messages: list[Message]) -> bool:
         """Shortens old tool results, once. False if it was done before."""
@@ -61,24 +59,27 @@ class Caller:
         return first and bool(old)
 
     def _call(self, number: int, build: Build, messages: list[Message]) -> Turn:
+        client, model = registry.resolve(self.models[0])
         provider = self.models[0].partition("/")[0]
-        held, wrap_up = self.budget.reserve(build(number, self.model), provider, self.journal.place(number))
+        held, wrap_up = self.budget.reserve(build(number, model), provider, self.journal.place(number))
         if wrap_up:
             messages.append(WRAP_UP)
-        request, started = build(number, self.model), time.monotonic()
+        request, started = build(number, model), time.monotonic()
         call_id = held.call_id if held else new_id("llm_")
         try:
-            message, usage, done, first = self._listen(request, number, started)
+            message, usage, done, first = self._listen(client, request, number, started)
         except StepError as error:
-            self.journal.failed(number, call_id, provider, self.model, error, _ms_since(started))
+            self.journal.failed(number, call_id, provider, model, error, _ms_since(started))
             raise
         facts = {"finish_reason": done.finish_reason, "duration_ms": _ms_since(started), "first_token_ms": first}
         facts |= {"id": call_id, "fallback_from": self.fallback_from}
         return self.journal.turn(number, provider, request, message, usage, **facts)
 
-    def _listen(self, request: Request, number: int, started: float) -> tuple[Message, Usage, Done, int | None]:
-        pieces, usage, done, first = [], Usage(), Done("stop", self.model), None
-        stream = stream_with_tries(self.provider, request)
+    def _listen(
+        self, client: Provider, request: Request, number: int, started: float
+    ) -> tuple[Message, Usage, Done, int | None]:
+        pieces, usage, done, first = [], Usage(), Done("stop", request.model), None
+        stream = stream_with_tries(client, request)
         try:
             for piece in stream:
                 first = first or _ms_since(started)
