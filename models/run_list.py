@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from models import database, run_search
@@ -56,28 +57,31 @@ def page(filters: Filters, limit: int, before: str | None = None, outputs: bool 
 
     Raises Invalid if `before` is not the id of a run.
     """
+    if before is not None and not RUN_ID.fullmatch(before):
+        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
     columns = f"{LISTED}, r.outputs" if outputs else LISTED
-    sql, params = _union(filters, before, columns)
-    return database.rows(f"{sql} ORDER BY place DESC LIMIT ?", [*params, limit])
+    sql, params = _union(filters, before, columns, f"ORDER BY place DESC LIMIT {limit}")
+    return sorted(database.rows(sql, params), key=itemgetter("id"), reverse=True)[:limit]
 
 
 def count(filters: Filters) -> int:
     """How many runs match. Counts them all: only for who asks."""
-    sql, params = _union(filters, None, "r.id")
+    sql, params = _union(filters, None, "r.id", "")
     return database.execute(f"SELECT count(*) FROM ({sql}) matching", params).fetchone()[0]
 
 
-def _union(filters: Filters, before: str | None, columns: str) -> tuple[str, list[Any]]:
-    """One select per status, so that each walks its index in order; the database merges them by `place`."""
-    if before is not None and not RUN_ID.fullmatch(before):
-        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
+def _union(filters: Filters, before: str | None, columns: str, end: str) -> tuple[str, list[Any]]:
+    """One select per status, each of which walks its index in order and ends by itself."""
     selects, params = [], []
     for status in filters.status or (None,):
         query = _select(filters, before)
         if status:
             query.add("r.status = ?", status)
         tables = f"{query.tables} LEFT JOIN run_inputs i ON i.run_id = r.id"
-        selects.append(f"SELECT {query.order} AS place, {columns} FROM {tables} WHERE {' AND '.join(query.where)}")
+        where = " AND ".join(query.where)
+        selects.append(
+            f"SELECT * FROM (SELECT {query.order} AS place, {columns} FROM {tables} WHERE {where} {end}) part"
+        )
         params += query.params
     return " UNION ALL ".join(selects), params
 

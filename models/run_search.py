@@ -22,10 +22,12 @@ EPOCH_MS = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 TABLE = {
     "sqlite": "CREATE VIRTUAL TABLE IF NOT EXISTS run_search USING fts5("
-    "run_id UNINDEXED, words, tokenize = 'ascii', prefix = '2 3', detail = none)",
+    "run_id UNINDEXED, words, tokenize = 'ascii', prefix = '2 3 4 5 6 7 8', detail = none)",
     "postgres": "CREATE TABLE IF NOT EXISTS run_search (run_id text PRIMARY KEY, words tsvector NOT NULL)",
 }
-INDEX = {"postgres": "CREATE INDEX IF NOT EXISTS run_search_words ON run_search USING gin (words)"}
+INDEX = {
+    "postgres": "CREATE INDEX IF NOT EXISTS run_search_words ON run_search USING gin (words) WITH (fastupdate = off)"
+}
 WRITE = {
     "sqlite": "INSERT OR REPLACE INTO run_search (run_id, words, rowid) VALUES (?, ?, ?)",
     "postgres": "INSERT INTO run_search (run_id, words) VALUES (?, array_to_tsvector(string_to_array(?, ' ')))"

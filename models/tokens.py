@@ -119,6 +119,7 @@ def first_token(path: Path) -> str:
         secret = path.read_text().strip()
         if Token.get_or_none(Token.hash == digest(secret)):
             return secret
+    path.parent.mkdir(parents=True, exist_ok=True)
     _, secret = create("local", "admin")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
