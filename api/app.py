@@ -14,6 +14,8 @@ from api.resources import events, pipelines, runs, site, status, steps
 from api.spec import OPTIONS, Api
 from models import config, database, schema, tokens
 from models.logs import configure_logs
+from pipelines.seeding import seed
+from workers.broker import ringer
 from workers.publisher import publisher
 
 BODY_LIMIT = 1 << 20  # bytes
@@ -77,7 +79,9 @@ def begin() -> None:
     if not config.get().api_token:
         with database.connection():
             tokens.first_token(config.get().token_file)
+    seed(config.get().agents_dir)
     publisher.start()
+    ringer.start()
     sse.hub.start()
 
 

@@ -52,6 +52,14 @@ def index(run_id: str, texts: Iterable[str | None]) -> None:
     database.execute(WRITE[database.dialect()], row)
 
 
+def remove(run_id: str) -> None:
+    """Forgets the run, in the enclosing transaction."""
+    if database.dialect() == "sqlite":
+        database.execute("DELETE FROM run_search WHERE rowid = ?", (rowid(run_id),))
+    else:
+        database.execute("DELETE FROM run_search WHERE run_id = ?", (run_id,))
+
+
 def matching(query: str, before: str | None) -> tuple[list[str], list, str]:
     """(conditions on table `run_search`, their parameters, the column that orders it as the ids of the runs are).
 

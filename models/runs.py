@@ -65,6 +65,7 @@ class Run(Model):
     tags = JSONField(default=list)
     webhook_url = peewee.TextField(null=True)
     workspace_type = peewee.TextField(null=True)
+    workspace_from = peewee.TextField(null=True)  # snapshot that this epoch begins with; "" for an empty folder
     task_branch = peewee.TextField(null=True)
     warnings = JSONField(default=list)
     created_by = peewee.TextField(null=True)
@@ -194,3 +195,33 @@ def _refusal(run_id: str, sources: list[str], epoch: int | None, version: int | 
     if version is not None and run.status in sources and run.epoch == epoch and run.plan_version != version:
         return StaleState(f"Run {run_id} was planned by another worker")
     return LeaseLost(f"Run {run_id} is {run.status} in epoch {run.epoch}")
+
+
+# Tables whose rows belong to a run, and the column that says to which.
+OWNED = {
+    "visits": "run_id",
+    "attempts": "run_id",
+    "approvals": "run_id",
+    "llm_calls": "run_id",
+    "tool_uses": "run_id",
+    "run_tags": "run_id",
+    "run_agents": "run_id",
+    "run_inputs": "run_id",
+    "events": "stream",
+    "runs": "id",
+}
+
+
+def family(run_id: str) -> list[str]:
+    """The run and its child runs, theirs included."""
+    found = [run_id]
+    for parent in found:
+        rows = database.execute("SELECT id FROM runs WHERE parent_run_id = ?", (parent,)).fetchall()
+        found += [row[0] for row in rows]
+    return found
+
+
+def delete(run_id: str) -> None:
+    """Removes every row of one run in the enclosing transaction."""
+    for table, column in OWNED.items():
+        database.execute(f"DELETE FROM {table} WHERE {column} = ?", (run_id,))

@@ -15,9 +15,7 @@ from models.status import ACTIVE, StepStatus
 from pipelines import outputs as output_rules
 from pipelines import results
 from pipelines.definition import Action, Loop, Map, Step
-from pipelines.state import OPEN, Ending, Scope, State, Visit
-
-DONE = {StepStatus.COMPLETED, StepStatus.SKIPPED}
+from pipelines.state import DONE, OPEN, Ending, Scope, State, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +140,7 @@ def finish_scope(state: State, scope: Scope) -> None:
         if state.pipeline.steps[scope[-1][0]].type == "map":
             _map_item_done(state, scope)
             return
-        elif not _left(state, scope):
+        if not _left(state, scope):
             _record_item(state, scope)
             _next_item(state, scope)
         scope = scope[:-1]

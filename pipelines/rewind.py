@@ -7,27 +7,33 @@ from collections.abc import Callable
 
 from models.errors import Conflict, Invalid
 from models.status import StepStatus
-from pipelines.state import Scope, State, Visit
-
-DONE = {StepStatus.COMPLETED, StepStatus.SKIPPED}
+from pipelines.state import DONE, Scope, State, Visit
 
 
-def to(state: State, place: str, failed_step: str | None) -> list[Visit]:
-    """The history that the new epoch begins with: kept visits as they ended, then those to do again as queued.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rewound:
+    """What a new epoch begins with: kept visits as they ended, then those to do again as queued.
 
-    `place` is `start`, `failed` or a step key. Raises Conflict, Invalid.
+    `cut` is the number of the earliest visit that is done again, None if everything is.
     """
+
+    visits: list[Visit]
+    cut: int | None = None
+
+
+def to(state: State, place: str, failed_step: str | None) -> Rewound:
+    """`place` is `start`, `failed` or a step key. Raises Conflict, Invalid."""
     if place == "start":
-        return []
+        return Rewound([])
     cut = _cut_of_failure(state, failed_step) if place == "failed" else _cut_of_step(state, place)
     if cut is None:
-        return []
+        return Rewound([])
     cut = _whole_map(state, cut)
     kept = [visit for visit in state.visits if visit.n < cut.n]
     again = [visit for visit in state.visits if visit.n >= cut.n and _goes_again(visit, cut)]
     end = state.latest(failed_step) if failed_step else None
     items = _kept_items(state, cut) if place == "failed" else []
-    return _renumbered([*(_settled(visit, end) for visit in kept), *_again(again, items), *items])
+    return Rewound(_renumbered([*(_settled(visit, end) for visit in kept), *_again(again, items), *items]), cut.n)
 
 
 def _whole_map(state: State, visit: Visit) -> Visit:

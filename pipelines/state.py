@@ -16,6 +16,7 @@ from pipelines.definition import Pipeline, Step, fold
 Scope = tuple[
     tuple[str, int, int], ...
 ]  # (loop step key, n of the visit that entered the loop, item index), outside in
+DONE = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 OPEN = ACTIVE | {StepStatus.PENDING}
 
 
@@ -193,6 +194,11 @@ class State:
         return not any(visit.status in OPEN for visit in around) and index == max(
             visit.scope[level][2] for visit in around
         )
+
+    @property
+    def steps_done(self) -> int:
+        """How many steps of the file have been finished or skipped at least once."""
+        return len({visit.step_key for visit in self.visits if visit.status in DONE})
 
     def items_of(self, key: str, scope: Scope) -> list[dict[str, str]]:
         """Outputs per item of the latest entry of loop step `key`."""

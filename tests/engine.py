@@ -45,6 +45,12 @@ class Engine:
         commands.restart(self.run_id, **options)
         return self.finish()
 
+    def fork(self, **options) -> Engine:
+        """The fork, run to its end."""
+        made = object.__new__(Engine)
+        made.entry, made.run_id = self.entry, commands.fork(self.run_id, **options)
+        return made.finish()
+
     @property
     def over(self) -> bool:
         return self.run.status in ("completed", "failed", "cancelled")

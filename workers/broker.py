@@ -6,6 +6,8 @@ enqueue to start on an idle queue from hundreds of milliseconds to two.
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Callable
 
@@ -104,6 +106,23 @@ class Ringer:
     def __init__(self) -> None:
         self._broker = WakingBroker(client=client(QUEUE_DATABASE, RING_TIMEOUT_SECONDS), middleware=[])
         self._rest_until = 0.0
+        self._queue: queue.SimpleQueue | None = None
+
+    def start(self) -> None:
+        """From now on `ring_soon` hands over to a background thread (a greenlet where gevent has patched)."""
+        self._queue = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="ringer", daemon=True).start()
+
+    def ring_soon(self, actor_name: str, object_id: str) -> None:
+        """Rings without making the caller wait. What a dying process did not ring, the relay rings a second later."""
+        if self._queue is None:
+            self.ring(actor_name, object_id)
+        else:
+            self._queue.put((actor_name, object_id))
+
+    def _run(self) -> None:
+        while True:
+            self.ring(*self._queue.get())
 
     def ring(self, actor_name: str, object_id: str) -> bool:
         """Whether the message was handed to Redis. Never raises, never waits longer than the time-out."""
@@ -124,7 +143,7 @@ ringer = Ringer()
 def doorbell(actor_name: str, object_id: str, ref: str = "") -> None:
     """Writes a doorbell in the enclosing transaction and rings it after commit."""
     outbox.add(actor_name, object_id, ref)
-    database.on_commit(lambda: ringer.ring(actor_name, object_id))
+    database.on_commit(lambda: ringer.ring_soon(actor_name, object_id))
 
 
 def later(actor_name: str, object_id: str, ref: str, delay_ms: int) -> None:

@@ -11,7 +11,7 @@ from models import config, database, schema, workers
 from models.logs import configure_logs
 from workers import control, holds, keeper, steps  # noqa: F401 (importing a module registers its actors)
 from workers.agent.feed import flusher
-from workers.broker import broker
+from workers.broker import broker, ringer
 from workers.claims import Process, release
 from workers.publisher import publisher
 from workers.version import VERSION
@@ -31,6 +31,7 @@ def main() -> None:
     guard = keeper.Keeper(Process.worker_id, lambda *held: release(*held, why="worker_lost")).start()
     control.listen(guard)
     publisher.start()
+    ringer.start()
     flusher.start()
     worker = dramatiq.Worker(broker, queues=arguments.queues, worker_threads=arguments.concurrency)
     worker.start()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from models import config, database, run_search, runs, snapshots, visits
+from models import config, database, outbox, run_search, runs, snapshots, visits
 from models.base import new_id, now_ms
 from models.errors import Conflict, Invalid, LeaseLost, TooMany
 from models.events import Event
@@ -15,13 +15,15 @@ from models.status import TERMINAL, RunStatus, StepStatus
 from pipelines import rewind
 from pipelines.catalog import Entry
 from pipelines.state import Visit
-from workers import approvals, saves, walks
+from workers import approvals, saves, walks, workspaces
 from workers.broker import doorbell
 from workers.publisher import publisher
 from workers.walks import Walk
 
 MAX_CONTEXT_BYTES = 1_000_000
 DAY_SECONDS = 86_400
+ENDED = ("error", "error_code", "failed_step", "outputs", "started_at", "completed_at", "paused_at")  # of an epoch
+COUNTED = ("spent_cost_usd", "spent_tokens", "budget_warned", "paused_ms", "steps_done")  # per epoch
 
 
 def start(
@@ -201,11 +203,12 @@ def restart(
         walk = walks.load(run_id)
         _refuse_restart(walk, from_)
         entry = _definition(walk, pipeline or ("latest" if from_ == "start" else "pinned"), latest)
-        history = rewind.to(walk.state, from_, walk.run.failed_step)
-        _refuse_lost_steps(history, entry)
+        rewound = rewind.to(walk.state, from_, walk.run.failed_step)
+        _refuse_lost_steps(rewound.visits, entry)
         _guide(walk, context)
-        _begin_epoch(walk, entry, history, {name: value for name, value in limits.items() if value is not None})
-        kept = sorted({visit.step_key for visit in history if visit.status != StepStatus.QUEUED})
+        given = {name: value for name, value in limits.items() if value is not None}
+        _begin_epoch(walk, entry, rewound, given)
+        kept = sorted({visit.step_key for visit in rewound.visits if visit.status != StepStatus.QUEUED})
         restarted = walks.event(walk.run, "run_restarted", **{"from": from_}, context=context, by=by, kept_steps=kept)
         runs.write(run_id, [restarted], at_status=[RunStatus.PENDING])
         doorbell("advance_run", run_id)
@@ -250,7 +253,7 @@ def _guide(walk: Walk, context: str | None) -> None:
     run_search.index(walk.run.id, (walk.inputs.task_description, text, *walk.run.tags))
 
 
-def _begin_epoch(walk: Walk, entry: Entry | None, history: list[Visit], limits: dict[str, Any]) -> None:
+def _begin_epoch(walk: Walk, entry: Entry | None, rewound: rewind.Rewound, limits: dict[str, Any]) -> None:
     """The run row of the next epoch, and its history. The old epoch's rows stay as they are."""
     run = walk.run
     if entry is not None:
@@ -260,10 +263,122 @@ def _begin_epoch(walk: Walk, entry: Entry | None, history: list[Visit], limits: 
             "pipeline_version": entry.pipeline.version,
             "steps_total": len(entry.pipeline.steps),
         }
-    nothing = dict.fromkeys(("error", "error_code", "failed_step", "outputs", "started_at", "completed_at"))
-    changes = {"epoch": run.epoch + 1, "warnings": run.warnings, **nothing, **limits}
+    nothing = dict.fromkeys(
+        ("error", "error_code", "failed_step", "outputs", "started_at", "completed_at", "paused_at")
+    )
+    fresh = dict.fromkeys(("spent_cost_usd", "spent_tokens", "budget_warned", "paused_ms"), 0)
+    place = {"epoch": run.epoch + 1, "workspace_from": _snapshot(run, rewound.cut)}
+    changes = {"warnings": run.warnings, **place, **nothing, **fresh, **limits}
     runs.write(run.id, [], to=RunStatus.PENDING, at_epoch=run.epoch, at_version=run.plan_version, **changes)
     run.epoch += 1
+    _save_history(run.id, run.epoch, rewound.visits)
+
+
+def _snapshot(run: Run, cut: int | None) -> str | None:
+    """What the workspace must be when visit `cut` begins again; nothing ("") before the first."""
+    return "" if cut is None else workspaces.find(run.id, run.epoch, cut)
+
+
+def _save_history(run_id: str, epoch: int, history: list[Visit]) -> None:
     for visit in history:
-        visit.epoch = run.epoch
-    visits.save([walks.row(run.id, visit) for visit in history], {})
+        visit.epoch = epoch
+    visits.save([walks.row(run_id, visit) for visit in history], {})
+
+
+def fork(
+    run_id: str,
+    *,
+    from_step: str,
+    changes: dict[str, Any],
+    latest: Callable[[], Entry | None] = lambda: None,
+    by: str | None = None,
+) -> str:
+    """A new run that begins where another one entered `from_step`; returns its id. The source is not touched.
+
+    `changes`: task_description, human_context, model_override, pipeline (`pinned` or `latest`), outputs {name: text},
+    max_cost_usd, max_tokens, tags, metadata. Raises NotFound, Conflict, Invalid.
+    """
+    with database.transaction():
+        walk = walks.load(run_id)
+        source = walk.run
+        if source.status == RunStatus.PENDING:
+            raise Conflict(f"Run {run_id} is pending: nothing can be taken from it", "run_pending", allowed=["cancel"])
+        entry = _definition(walk, changes.get("pipeline") or "pinned", latest)
+        rewound = rewind.to(walk.state, from_step, source.failed_step)
+        _refuse_lost_steps(rewound.visits, entry)
+        history = _copied(rewound.visits, run_id, changes.get("outputs") or {})
+        fork_id = new_id("run_")
+        _add(fork_id, _forked(fork_id, walk, entry, from_step, rewound.cut, changes, by), walk, changes)
+        _save_history(fork_id, 1, history)
+    return fork_id
+
+
+def _copied(history: list[Visit], source_id: str, outputs: dict[str, str]) -> list[Visit]:
+    """Kept visits say where they come from; changed outputs stand where they were written last."""
+    kept = [visit for visit in history if visit.done_version is not None]
+    for visit in kept:
+        visit.copied_from, visit.usage = source_id, None
+    for name, text in outputs.items():
+        writers = [visit for visit in kept if name in (visit.outputs or {})] or kept
+        if writers:
+            last = max(writers, key=lambda visit: visit.done_version)
+            last.outputs = {**(last.outputs or {}), name: text}
+    return history
+
+
+def _forked(
+    fork_id: str, walk: Walk, entry: Entry | None, from_step: str, cut: int | None, changes: dict, by: str | None
+) -> dict[str, Any]:
+    """The new run's row: the source's, without what it has done."""
+    source, now = walk.run, now_ms()
+    task = changes.get("task_description") or walk.inputs.task_description
+    definition = entry.pipeline if entry else walk.pipeline
+    given = {name: changes[name] for name in ("model_override", "max_cost_usd", "max_tokens") if changes.get(name)}
+    kept = ("pipeline_id", "project_id", "project_name", "model_override", "max_cost_usd", "max_tokens", "on_budget")
+    return {
+        **{name: getattr(source, name) for name in (*kept, "max_duration_seconds", "workspace_type")},
+        "id": fork_id,
+        "pipeline_version": definition.version,
+        "pipeline_hash": entry.hash if entry else source.pipeline_hash,
+        "task_head": task[:TASK_HEAD],
+        "task_truncated": len(task) > TASK_HEAD,
+        "status": RunStatus.PENDING,
+        "steps_total": len(definition.steps),
+        "tags": changes.get("tags") or source.tags,
+        "warnings": source.warnings,
+        "forked_from": {"run_id": source.id, "epoch": source.epoch, "from_step": from_step},
+        "workspace_from": _snapshot(source, cut),
+        "created_by": by,
+        "created_at": now,
+        "updated_at": now,
+        **given,
+    }
+
+
+def _add(run_id: str, row: dict[str, Any], walk: Walk, changes: dict[str, Any]) -> None:
+    """The rows of a forked run, beside its history."""
+    Run.add(row)
+    texts = {
+        "task_description": changes.get("task_description") or walk.inputs.task_description,
+        "human_context": changes.get("human_context") or walk.inputs.human_context,
+    }
+    RunInput.add({"run_id": run_id, **texts, "metadata": changes.get("metadata") or walk.inputs.metadata})
+    _index(run_id, row["tags"], walks.definition(row["pipeline_hash"]))
+    run_search.index(run_id, (*texts.values(), *row["tags"]))
+    _created(run_id, row)
+    doorbell("advance_run", run_id)
+
+
+def remove(run_id: str) -> None:
+    """Deletes a run that is over with its child runs: rows, events, workspace. Raises NotFound, Conflict."""
+    run = runs.get(run_id)
+    if run.status not in TERMINAL:
+        raise Conflict(f"Run {run_id} is {run.status}", "run_active", allowed=["cancel"])
+    with database.transaction():
+        family = runs.family(run_id)
+        for member in family:
+            runs.delete(member)
+            run_search.remove(member)
+        outbox.withdraw(run_id)
+    for member in family:
+        workspaces.remove(member)

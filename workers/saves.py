@@ -126,6 +126,7 @@ def _ended(walk: Walk) -> dict[str, Any]:
         "completed_at": now_ms(),
         "status_reason": None,
         "outputs": walk.state.view(()),
+        "steps_done": walk.state.steps_done,
         "error": ending.error,
         "error_code": ending.error_code,
         "failed_step": ending.failed_step,
@@ -145,6 +146,7 @@ def cancel(walk: Walk, reason: str | None, by: str | None) -> None:
     _refresh_counters(run)
     payload = {"reason": reason, "cancelled_by": by, "duration_ms": _duration(run), "usage": usage(run)}
     changes = {"completed_at": now_ms(), "outputs": walk.state.view(()), "status_reason": None}
+    changes["steps_done"] = walk.state.steps_done
     save(walk, after=[event(run, "run_cancelled", **payload)], to=RunStatus.CANCELLED, **changes)
 
 

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
-from models import config, database, runs, snapshots, visits
+from models import database, runs, snapshots, visits
 from models.base import now_ms
 from models.errors import NeedsPerson, StaleState, Unavailable
 from models.events import Event
@@ -25,6 +26,7 @@ from models.status import StepStatus
 from pipelines import catalog
 from pipelines.definition import Pipeline
 from pipelines.state import Planned, State, Visit
+from workers import workspaces
 from workers.agent.prompt import Facts, as_text
 from workers.holds import Hold
 
@@ -60,8 +62,8 @@ class Walk:
         )
 
     @property
-    def workspace(self):
-        return config.get().workspaces_dir / self.run.id
+    def workspace(self) -> Path:
+        return workspaces.folder(self.run.id)
 
     def remember(self) -> None:
         """The copy is what is stored now."""

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from models import database, runs
+from models.errors import Conflict
 from tests.engine import Engine
+from workers import runs as commands
+from workers import workspaces
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "pipelines"
 pytestmark = pytest.mark.usefixtures("store")
@@ -230,3 +234,69 @@ class TestRestart:
         run.restart(context="and be quick")
         assert run.run.status == "completed" and run.run.error is None and run.counts == {"A": 1, "B": 1}
         assert "use tabs" in run.of("A")[0].prompt and "and be quick" in run.of("A")[0].prompt
+
+
+class TestForks:
+    REPLIES = {"REVIEW": [CHANGES, APPROVED], "TEST": [PASS], "IMPLEMENT": ["CHANGES: one", "CHANGES: two"]}
+
+    def test_a_fork_begins_at_a_step_with_what_was_done_before_it(self) -> None:
+        source = Engine("feature", self.REPLIES).finish()
+        before = source.events
+        fork = source.fork(from_step="TEST", changes={"outputs": {"review_feedback": "changed"}})
+        assert (fork.run.status, source.events) == ("completed", before)
+        assert fork.counts == {"DESIGN": 1, "IMPLEMENT": 2, "REVIEW": 2, "TEST": 1}
+        assert {visit.copied_from for visit in fork.visits} == {source.run_id, None}
+        assert fork.run.outputs["review_feedback"] == "changed" and fork.run.llm_calls == 1
+        fork.check_invariants()
+
+    def test_a_step_that_was_never_reached_cannot_be_forked_from(self) -> None:
+        source = Engine("bugfix", {"FIX": ["STATUS: failed\nERROR: no"]}).finish()
+        with pytest.raises(Conflict, match="never reached"):
+            source.fork(from_step="VALIDATE", changes={})
+
+    def test_a_removed_run_leaves_nothing(self) -> None:
+        run = Engine(chain()).finish()
+        commands.remove(run.run_id)
+        with database.connection():
+            for table, column in runs.OWNED.items():
+                sql = f"SELECT count(*) FROM {table} WHERE {column} = ?"
+                assert database.execute(sql, (run.run_id,)).fetchone()[0] == 0
+
+
+class TestWorkspaces:
+    WRITE = '[{{"tool_calls": [{{"name": "write", "arguments": {{"path": "{0}", "content": "{0}"}}}}]}}, "done"]'
+    TEXT = """
+id: files
+agents: [{id: a}]
+defaults: {tools: [write, ls], retry: {delaySeconds: 0}}
+steps:
+  - {id: A, agent: a, input: a, outputs: [x], onComplete: B}
+  - {id: B, agent: a, input: b, outputs: [y], workspaceOnRetry: reset}
+"""
+
+    def writes(self, *names: str) -> list:
+        return [json.loads(self.WRITE.format(name)) for name in names]
+
+    def files(self, run: Engine) -> list[str]:
+        return sorted(path.name for path in workspaces.folder(run.run_id).iterdir())
+
+    def test_a_restart_from_a_step_finds_the_files_as_they_were(self) -> None:
+        run = Engine(self.TEXT, {"A": self.writes("one"), "B": self.writes("two", "three")}).finish()
+        assert self.files(run) == ["one", "two"]
+        run.restart(from_="B")
+        assert (run.run.status, self.files(run)) == ("completed", ["one", "three"])
+
+    def test_a_restart_from_the_start_finds_nothing(self) -> None:
+        run = Engine(self.TEXT, {"A": self.writes("one", "uno"), "B": self.writes("two")}).finish()
+        run.restart()
+        assert self.files(run) == ["two", "uno"]
+
+    def test_a_repeat_can_begin_from_a_clean_tree(self) -> None:
+        bad = [*self.writes("mess")[0][:1], "STATUS: failed\nERROR: no"]
+        run = Engine(self.TEXT, {"A": self.writes("one"), "B": [bad, *self.writes("two")]}).finish()
+        assert (run.run.status, self.files(run)) == ("completed", ["one", "two"])
+
+    def test_a_fork_gets_a_copy(self) -> None:
+        source = Engine(self.TEXT, {"A": self.writes("one"), "B": self.writes("two", "three")}).finish()
+        fork = source.fork(from_step="B", changes={})
+        assert self.files(fork) == ["one", "two"] and self.files(source) == ["one", "two"]

@@ -10,6 +10,7 @@ import gevent
 from models.base import now_ms
 from models.errors import AttemptTimeout, RunTimeout
 from pipelines.state import Visit
+from workers import workspaces
 from workers.agent import prompt, settings
 from workers.agent.feed import Feed
 from workers.agent.loop import Answer, Attempt
@@ -28,6 +29,7 @@ class Opened:
         chosen = settings.resolve(self.walk, self.visit)
         if chosen.toolbox.specs:
             _prepare_workspace(self.walk, self.visit)
+            _write_progress(self.walk, self.visit)
         with _deadline(self.walk, self.visit, chosen.timeout_seconds):
             return Attempt(self.walk, self.visit, self.hold, chosen, self.feed).run()
 
@@ -51,8 +53,27 @@ def _deadline(walk: Walk, visit: Visit, seconds: float) -> Iterator[None]:
 
 
 def _prepare_workspace(walk: Walk, visit: Visit) -> None:
-    """The folder, and in a loop a file with one line per finished item that the agent can read."""
+    """The folder as the attempt must find it: restored if the epoch or the repeat says so, and kept as a snapshot."""
+    run, name = walk.run, workspaces.snapshot_name(walk.run.id, walk.run.epoch, visit.n)
     walk.workspace.mkdir(parents=True, exist_ok=True)
+    if visit.interrupted is not None:
+        return
+    if visit.retry_count and walk.state.step(visit).workspace_on_retry == "reset":
+        workspaces.restore(run.id, name)
+    elif run.workspace_from is not None and _is_first(walk, visit):
+        workspaces.restore(run.id, run.workspace_from or None)
+    if not workspaces.take(run.id, name):
+        walk.state.warnings.append("The workspace is over 2 GiB: no snapshots of it are kept")
+
+
+def _is_first(walk: Walk, visit: Visit) -> bool:
+    """Whether nothing else has begun in this epoch."""
+    others = [other for other in walk.state.visits if other.n != visit.n and other.first_seq is not None]
+    return not others and visit.retry_count == 0
+
+
+def _write_progress(walk: Walk, visit: Visit) -> None:
+    """In a loop, a file with one line per finished item that the agent can read."""
     if not visit.scope:
         return
     key, _, index = visit.scope[-1]
