@@ -1,4 +1,4 @@
-"""A Dramatiq `pipeline` of five no-op actors with nothing of ours: the stock broker, threads, no durability per step."""
+"""A Dramatiq `pipeline` of five no-op actors with nothing of ours: stock broker, threads, nothing durable per step."""
 
 from __future__ import annotations
 

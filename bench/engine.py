@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -58,7 +57,7 @@ def child(part: str, environment: dict[str, str], count: int) -> list[str]:
     """One part in a process of its own: its figures, as text."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.engine_parts", part, str(count)],
-        env=environment | {"PYTHONPATH": os.getcwd()},
+        env=environment | {"PYTHONPATH": str(Path.cwd())},
         check=True,
         capture_output=True,
         text=True,

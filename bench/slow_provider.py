@@ -1,4 +1,4 @@
-"""A model server that speaks slowly: OpenAI's streaming wire, `--rate` tokens a second for `--seconds`, then the end."""
+"""A model server that speaks slowly: OpenAI's streaming wire, `--rate` tokens a second for `--seconds`."""
 
 from __future__ import annotations
 

@@ -71,7 +71,8 @@ def measure(platform: Platform, options: argparse.Namespace) -> list[tuple[str, 
 
 def tokens(platform: Platform, count: int) -> list[str]:
     """Further tokens, made in the platform's database."""
-    code = f"from models import database, tokens; database.init(); [print(tokens.create('b', 'read')[1]) for _ in range({count})]"
+    code = "from models import database, tokens; database.init(); "
+    code += f"[print(tokens.create('bench', 'read')[1]) for _ in range({count})]"
     made = subprocess.run(
         [sys.executable, "-c", code], env=platform.environment, check=True, capture_output=True, text=True
     )

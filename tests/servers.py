@@ -42,7 +42,9 @@ def start_postgres(folder: Path) -> str:
     user, prefix = _postgres_user(folder, home)
     initdb, server = str(binaries[-1] / "initdb"), str(binaries[-1] / "postgres")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*prefix, initdb, "-D", str(home / "data"), "-A", "trust", "-U", user], check=True, cwd=home, **quiet)
+    subprocess.run(
+        [*prefix, initdb, "-D", str(home / "data"), "-A", "trust", "-U", user], check=True, cwd=home, **quiet
+    )
     settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={home}", "-c", "max_connections=300"]
     _spawn([*prefix, server, "-D", str(home / "data"), *settings, "-c", "fsync=off"], home)
     url = f"postgresql://{user}@/postgres?host={home}"
