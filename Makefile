@@ -67,7 +67,8 @@ system-packages:
 
 lint: install-dev ## Check style and dependencies
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/pip-audit -q --require-hashes --disable-pip -r requirements.lock
+	@audit=$$($(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements.lock 2>&1) \
+	  && echo "No known vulnerability in requirements.lock" || { echo "$$audit"; exit 1; }
 
 fix: install-dev ## Put style right
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
