@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from environs.exceptions import EnvError
 from rich.console import Console
 
 from api import checks, supervisor
@@ -330,6 +331,9 @@ def main() -> None:
     except checks.StartError as error:
         err.print(f"[red]{error}[/red]")
         sys.exit(error.exit_code)
+    except EnvError as error:
+        err.print(f"[red]{error}[/red] `djinnbot doctor` shows every setting.")
+        sys.exit(checks.EXIT_CODES["config"])
     except ApiError as error:
         err.print(f"[red]{error}[/red]", markup=True)
         sys.exit(2)

@@ -28,8 +28,17 @@ def run_detail(row: dict[str, Any], number: int | None = None) -> dict[str, Any]
     epoch = epoch_of(row, number)
     if epoch.number != row["epoch"]:
         row = row | {"outputs": None}
-    run = run_views.run(row, step_views.progress(epoch), step_views.outputs(epoch), row["task_description"])
-    return run | {"steps": step_views.steps(epoch)}
+    return _run(row, epoch) | {"steps": step_views.steps(epoch)}
+
+
+def run(run_id: str) -> dict[str, Any]:
+    """The Run as it is now. Raises NotFound."""
+    row = run_views.fetch(run_id)
+    return _run(row, epoch_of(row))
+
+
+def _run(row: dict[str, Any], epoch: Epoch) -> dict[str, Any]:
+    return run_views.run(row, step_views.progress(epoch), step_views.outputs(epoch), row["task_description"])
 
 
 def etag(row: dict[str, Any]) -> str:

@@ -44,28 +44,22 @@ class Guidance(fields.Field):
         return text(MEGABYTE).deserialize(value)
 
 
-class StartSchema(RequestSchema):
-    """The body that starts a run."""
+class WishesSchema(RequestSchema):
+    """What a new run may be given, by whoever starts or forks it."""
 
     ALIASES = {"task": "task_description", "context": "human_context", "model": "model_override"}
 
-    pipeline_id = slug(required=True)
-    task_description = text(MEGABYTE, required=True)
+    task_description = text(MEGABYTE, allow_none=True)
     human_context = Guidance(allow_none=True)
-    project_name = fields.Str(allow_none=True, validate=validate.Length(1, 200))
-    project_id = fields.Str(allow_none=True, validate=validate.Length(1, 200))
     model_override = fields.Str(
         allow_none=True, validate=[validate.Length(max=200), validate.Regexp(r"^[^/\s]+/\S+\Z", error="provider/model")]
     )
     max_cost_usd = Number(allow_none=True, validate=validate.Range(0, 100_000, min_inclusive=False))
     max_tokens = integer(1, MAX_SAFE, allow_none=True)
-    max_duration_seconds = integer(1, MONTH_SECONDS, allow_none=True)
-    on_budget = fields.Str(allow_none=True, validate=validate.OneOf(["fail", "pause"]))
     tags = fields.List(
-        fields.Str(validate=validate.Regexp(TAG)), allow_none=True, validate=validate.Length(max=20), load_default=list
+        fields.Str(validate=validate.Regexp(TAG)), allow_none=True, validate=validate.Length(max=20)
     )
     metadata = fields.Dict(keys=fields.Str(), allow_none=True)
-    webhook_url = fields.Str(allow_none=True, validate=[validate.Length(max=2_000), lambda url: check_webhook(url)])
 
     @ma.validates("metadata")
     def _small(self, value: dict, data_key: str) -> None:
@@ -74,7 +68,19 @@ class StartSchema(RequestSchema):
 
     @ma.post_load
     def _unique(self, data: dict, **_: Any) -> dict:
-        return data | {"tags": tuple(dict.fromkeys(data["tags"]))}
+        return data | {"tags": tuple(dict.fromkeys(data.get("tags", ())))}
+
+
+class StartSchema(WishesSchema):
+    """The body that starts a run."""
+
+    pipeline_id = slug(required=True)
+    task_description = text(MEGABYTE, required=True)
+    project_name = fields.Str(allow_none=True, validate=validate.Length(1, 200))
+    project_id = fields.Str(allow_none=True, validate=validate.Length(1, 200))
+    max_duration_seconds = integer(1, MONTH_SECONDS, allow_none=True)
+    on_budget = fields.Str(allow_none=True, validate=validate.OneOf(["fail", "pause"]))
+    webhook_url = fields.Str(allow_none=True, validate=[validate.Length(max=2_000), lambda url: check_webhook(url)])
 
 
 def check_webhook(url: str) -> None:
@@ -109,7 +115,7 @@ class StrictSchema(ma.Schema):
     strict = fields.Bool(load_default=False, metadata={"description": "Refuse if a required variable is missing"})
 
 
-class CancelSchema(RequestSchema):
+class ReasonSchema(RequestSchema):
     reason = fields.Str(allow_none=True, load_default=None, validate=validate.Length(max=500))
 
 

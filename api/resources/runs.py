@@ -65,11 +65,18 @@ class RunById(MethodView):
             return Response(status=304, headers={"ETag": f'"{tag}"'})
         return details.run_detail(row, query["epoch"]), {"ETag": f'"{tag}"'}
 
+    @needs("admin")
+    @blueprint.response(204)
+    @blueprint.errors(404, 409)
+    def delete(self, run_id):
+        """Remove a run that is over, with its child runs, events and workspace"""
+        commands.remove(run_id)
+
 
 @blueprint.route("/runs/<id:run_id>/cancel")
 class RunCancel(MethodView):
     @needs("run")
-    @blueprint.arguments(schemas.CancelSchema, required=False, example={"reason": "Wrong repository"})
+    @blueprint.arguments(schemas.ReasonSchema, required=False, example={"reason": "Wrong repository"})
     @blueprint.response(200, schemas.CancelledSchema, example=schemas.CANCELLED_EXAMPLE)
     @blueprint.errors(404, 409)
     def post(self, body, run_id):
