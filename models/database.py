@@ -22,6 +22,7 @@ db = DatabaseProxy()
 _hooks = threading.local()
 
 POOL_SIZE = 40  # connections per process
+UNREACHABLE = (peewee.OperationalError, peewee.InterfaceError)
 BUSY_TIMEOUT_MS = 1000  # a blocked SQLite lock stops every greenlet of the process: give up early
 NOW_SQL = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
@@ -95,7 +96,7 @@ def connection() -> Iterator[None]:
         return
     try:
         db.connect()
-    except (peewee.OperationalError, peewee.InterfaceError) as error:
+    except UNREACHABLE as error:
         raise _unavailable(error) from error
     try:
         yield
@@ -117,7 +118,8 @@ def transaction() -> Iterator[None]:
     Raises Unavailable if the database cannot be reached or stays locked.
     """
     if getattr(_hooks, "depth", 0):
-        yield
+        with _savepoint():
+            yield
         return
     with connection():
         _hooks.depth, _hooks.calls = 1, []
@@ -125,12 +127,24 @@ def transaction() -> Iterator[None]:
             with _begin():
                 yield
             calls = _hooks.calls
-        except peewee.OperationalError as error:
+        except UNREACHABLE as error:
             raise _unavailable(error) from error
         finally:
             _hooks.depth, _hooks.calls = 0, []
     for call in calls:
         call()
+
+
+@contextmanager
+def _savepoint() -> Iterator[None]:
+    """A part of a transaction that can fail by itself, its hooks included."""
+    registered = len(_hooks.calls)
+    try:
+        with db.atomic():
+            yield
+    except BaseException:
+        del _hooks.calls[registered:]
+        raise
 
 
 def _begin():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 
 import structlog
 
 from models import database, runs, visits
 from models.base import now_ms
-from models.errors import LeaseLost, NeedsPerson, ProviderTransient, StepError
+from models.errors import LeaseLost, NeedsPerson, ProviderTransient, StepError, Unavailable
 from models.events import Event
 from models.status import RunStatus, StepStatus
 from pipelines import plan
@@ -22,15 +23,28 @@ from workers.claims import claim, mine, release, take
 from workers.holds import GiveBack, Hold, holding
 from workers.walks import Walk
 
+CLAIM_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries; after the last the relay rings again
+
 log = structlog.get_logger(__name__)
 
 
 @actor
 def advance_run(run_id: str) -> None:
     """Takes a step of the run and walks on from it, in place, until nothing is left for this worker."""
-    taken = claim(run_id)
+    taken = _claim_patiently(run_id)
     while taken:
         taken = work(*taken)
+
+
+def _claim_patiently(run_id: str) -> tuple[Walk, Visit] | None:
+    """A database that is away for a moment costs no ring."""
+    for pause in CLAIM_PAUSES:
+        try:
+            return claim(run_id)
+        except Unavailable as error:
+            log.warning("claim_waits", run_id=run_id, error=error.message)
+            time.sleep(pause)
+    return None
 
 
 def work(walk: Walk, visit: Visit) -> tuple[Walk, Visit] | None:
