@@ -16,6 +16,10 @@ REASONS = {
     "budget": "budget",
     "effect": "attention",
 }  # kind -> why a run pauses
+SHOWN = (
+    *("id", "kind", "status", "run_id", "prompt", "options", "decision", "comment", "decided_by", "data"),
+    *("created_at", "expires_at", "decided_at"),
+)
 
 
 class Approval(Model):
@@ -40,7 +44,16 @@ class Approval(Model):
 
     class Meta:
         table_name = "approvals"
-        indexes = ((("status", "id"), False), (("run_id", "status"), False), (("status", "expires_at"), False))
+        indexes = (
+            (("status", "id"), False),
+            (("run_id", "status"), False),
+            (("status", "expires_at"), False),
+            (("kind", "id"), False),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The Approval object of the API."""
+        return {name: getattr(self, name) for name in SHOWN} | {"step_id": self.step_key}
 
 
 def request(row: dict[str, Any]) -> str:
@@ -57,6 +70,14 @@ def get(approval_id: str) -> Approval:
     if not found:
         raise NotFound(f"Approval {approval_id} not found", "approval_not_found")
     return found[0]
+
+
+def page(limit: int, after: str | None, *, status: str, run_id: str | None, kind: str | None) -> list[Approval]:
+    """Up to `limit` approvals, oldest first, later than approval `after`; `status` may be "all"."""
+    given = {"run_id": run_id, "kind": kind, "status": None if status == "all" else status}
+    filters = {name: value for name, value in given.items() if value is not None}
+    where = " AND ".join(["id > ?", *(f"{name} = ?" for name in filters)])
+    return Approval.fetch(f"{where} ORDER BY id LIMIT {limit}", (after or "", *filters.values()))
 
 
 def decide(approval: Approval, status: str, decision: str, comment: str | None, by: str | None) -> bool:

@@ -23,12 +23,16 @@ def counts() -> dict[str, Any]:
         },
         "active_runs": _runs("running"),
         "paused_runs": _runs("paused"),
-        "pending_approvals": 0,
+        "pending_approvals": _pending_approvals(),
     } | _last_hour()
 
 
 def _runs(status: str) -> int:
     return database.execute("SELECT count(*) FROM runs WHERE status = ?", (status,)).fetchone()[0]
+
+
+def _pending_approvals() -> int:
+    return database.execute("SELECT count(*) FROM approvals WHERE status = 'pending'").fetchone()[0]
 
 
 def _oldest_pending_ms() -> int | None:

@@ -35,6 +35,7 @@ class Filters:
     q: str | None = None
     created_after: int | None = None  # ms, inclusive
     created_before: int | None = None  # ms, exclusive
+    ids: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -62,6 +63,12 @@ def page(filters: Filters, limit: int, before: str | None = None, outputs: bool 
     columns = f"{LISTED}, r.outputs" if outputs else LISTED
     sql, params = _union(filters, before, columns, f"ORDER BY place DESC LIMIT {limit}")
     return sorted(database.rows(sql, params), key=itemgetter("id"), reverse=True)[:limit]
+
+
+def oldest(filters: Filters, limit: int) -> list[dict[str, Any]]:
+    """Up to `limit` of `{id, status, pipeline_id}`, oldest first."""
+    sql, params = _union(filters, None, "r.id, r.status, r.pipeline_id", f"ORDER BY place LIMIT {limit}")
+    return sorted(database.rows(sql, params), key=itemgetter("id"))[:limit]
 
 
 def count(filters: Filters) -> int:
@@ -100,6 +107,8 @@ def _select(filters: Filters, before: str | None) -> Query:
         query.add("r.created_at >= ?", filters.created_after)
     if filters.created_before is not None:
         query.add("r.created_at < ?", filters.created_before)
+    if filters.ids:
+        query.add(f"r.id IN ({', '.join('?' * len(filters.ids))})", *filters.ids)
     return query
 
 

@@ -56,9 +56,7 @@ class WishesSchema(RequestSchema):
     )
     max_cost_usd = Number(allow_none=True, validate=validate.Range(0, 100_000, min_inclusive=False))
     max_tokens = integer(1, MAX_SAFE, allow_none=True)
-    tags = fields.List(
-        fields.Str(validate=validate.Regexp(TAG)), allow_none=True, validate=validate.Length(max=20)
-    )
+    tags = fields.List(fields.Str(validate=validate.Regexp(TAG)), allow_none=True, validate=validate.Length(max=20))
     metadata = fields.Dict(keys=fields.Str(), allow_none=True)
 
     @ma.validates("metadata")
