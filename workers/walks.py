@@ -45,6 +45,7 @@ class Walk:
     pipeline: Pipeline
     state: State
     stored: dict[int, tuple[int, str]] = field(default_factory=dict)  # n -> (token, status) in the database
+    stale: bool = False  # the copy may differ from what is stored
     written: bool = False  # something was saved in the transaction at hand
     asked: dict[int, NeedsPerson] = field(default_factory=dict)  # n -> what its paused visit asks a person
     add: dict[str, float] = field(default_factory=dict)  # usage of ended child runs, to be counted with the next save
@@ -135,13 +136,17 @@ def context_fields(human_context: str | None) -> dict[str, str]:
 def change(walk: Walk, decide: Callable[[Walk], T]) -> T:
     """Runs `decide`, which plans and saves, in one transaction; on fresh state again if it was stale."""
     while True:
+        if walk.stale:
+            reload(walk)
+        walk.stale = True  # what `decide` does to the copy counts only once it is committed
         try:
             with database.transaction():
                 result = decide(walk)
-            walk.settle_copy()
-            return result
         except StaleState:
-            reload(walk)
+            continue
+        walk.stale = False
+        walk.settle_copy()
+        return result
 
 
 def count(run: Run, add: dict[str, float] | None) -> None:
