@@ -39,7 +39,7 @@ def test_a_decision_on_a_stale_copy_is_made_again() -> None:
 
 
 def test_a_failed_write_leaves_no_trace_in_the_copy() -> None:
-    walk, visit = claims.claim(Engine(CHAIN).run_id)
+    walk, _ = claims.claim(Engine(CHAIN).run_id)
     tries = []
 
     def decide(walk: walks.Walk) -> str:
@@ -71,7 +71,7 @@ def test_a_fence_on_a_visit_refuses_who_lost_it() -> None:
 def test_a_step_that_costs_three_workers_their_lives_is_failed() -> None:
     run = Engine(CHAIN)
     for _ in range(claims.MAX_LOSSES):
-        walk, visit = claims.claim(run.run_id)
+        _, visit = claims.claim(run.run_id)
         assert claims.release(run.run_id, 1, visit.n, visit.token, "worker_lost")
     assert (run.run.status, run.run.error_code) == ("failed", "worker_lost")
 
@@ -79,7 +79,7 @@ def test_a_step_that_costs_three_workers_their_lives_is_failed() -> None:
 def test_a_deploy_costs_a_step_nothing() -> None:
     run = Engine(CHAIN)
     for _ in range(claims.MAX_LOSSES + 1):
-        walk, visit = claims.claim(run.run_id)
+        _, visit = claims.claim(run.run_id)
         claims.release(run.run_id, 1, visit.n, visit.token, "deploy")
     assert run.finish().run.status == "completed" and run.of("A")[0].attempt == 1
 
