@@ -10,7 +10,7 @@ from flask.json.provider import JSONProvider
 from werkzeug.routing import BaseConverter
 
 from api import auth, dashboard, errors, sse
-from api.resources import approvals, control, events, pipelines, runs, site, status, steps
+from api.resources import approvals, control, events, ledger, pipelines, runs, site, status, steps
 from api.spec import OPTIONS, Api
 from models import config, database, schema, tokens
 from models.logs import configure_logs
@@ -61,7 +61,7 @@ def create_app(start: bool = True) -> Flask:
     auth.register(app)
     app.after_request(protect)
     app.teardown_request(release)
-    for resource in (status, pipelines, runs, control, steps, events, approvals):
+    for resource in (status, pipelines, runs, control, steps, events, approvals, ledger):
         documented.register_blueprint(resource.blueprint)
     app.extensions["openapi"] = documented.spec.to_dict()
     app.register_blueprint(site.blueprint)

@@ -56,6 +56,24 @@ class Number(fields.Float):
         return super()._validated(value)
 
 
+def query_integer(low: int, high: int, **options: Any) -> fields.Int:
+    """An integer of a query string within bounds."""
+    return fields.Int(validate=validate.Range(low, high), **options)
+
+
+class PeriodSchema(ma.Schema):
+    """When something was created, for the query of a list."""
+
+    created_after = query_integer(0, MAX_SAFE, metadata={"description": "ms, inclusive"})
+    created_before = query_integer(0, MAX_SAFE, metadata={"description": "ms, exclusive"})
+
+    @ma.validates_schema
+    def _ordered(self, data: dict, **_: Any) -> None:
+        after, before = data.get("created_after"), data.get("created_before")
+        if after is not None and before is not None and before <= after:
+            raise ma.ValidationError("must be later than created_after", "created_before")
+
+
 class CommaList(fields.Field):
     """`a,b,c` in a query string, as a list; each item is checked against `one_of`."""
 
@@ -82,11 +100,6 @@ def text(limit: int, **options: Any) -> fields.Str:
 def integer(low: int, high: int, **options: Any) -> fields.Int:
     """A JSON integer within bounds; strings and floats are refused."""
     return fields.Int(strict=True, validate=validate.Range(low, high), **options)
-
-
-def query_integer(low: int, high: int, **options: Any) -> fields.Int:
-    """An integer of a query string within bounds."""
-    return fields.Int(validate=validate.Range(low, high), **options)
 
 
 def slug(**options: Any) -> fields.Str:

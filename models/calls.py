@@ -21,6 +21,8 @@ class LLMCall(Model):
     session_id = peewee.TextField(null=True)
     message_id = peewee.TextField(null=True)
     agent_id = peewee.TextField(null=True)
+    pipeline_id = peewee.TextField(null=True)  # of the run, so that a list needs no join
+    project_id = peewee.TextField(null=True)
     provider = peewee.TextField()
     model = peewee.TextField()
     status = peewee.TextField()  # ok, error, cancelled, reserved
@@ -45,7 +47,32 @@ class LLMCall(Model):
 
     class Meta:
         table_name = "llm_calls"
-        indexes = ((("run_id", "epoch", "n"), False), (("created_at",), False))
+        indexes = (
+            (("run_id", "epoch", "n"), False),
+            (("agent_id", "created_at", "id"), False),
+            (("pipeline_id", "created_at", "id"), False),
+            (("provider", "created_at", "id"), False),
+            (("model", "created_at", "id"), False),
+        )
+
+
+# The order of the ledger, with all that a summary adds up: it never reads the rows, which hold whole replies.
+FACTS = (
+    *("created_at", "id", "status", "provider", "model", "agent_id", "pipeline_id", "project_id", "run_id"),
+    *("input_tokens", "output_tokens", "cache_read_tokens", "cost_usd", "duration_ms"),
+)
+LLMCall.add_index(LLMCall.index(*(LLMCall._meta.fields[name] for name in FACTS), name="llm_calls_facts"))
+
+
+def _index_rare(column: peewee.Field, where: str) -> None:
+    """For pages of what few calls have."""
+    fields, name = (column, LLMCall.created_at, LLMCall.id), f"llm_calls_{column.name}"
+    LLMCall.add_index(LLMCall.index(*fields, where=peewee.SQL(where), name=name))
+
+
+_index_rare(LLMCall.project_id, "project_id IS NOT NULL")
+_index_rare(LLMCall.session_id, "session_id IS NOT NULL")
+_index_rare(LLMCall.status, "status <> 'ok'")
 
 
 class ToolUse(Model):

@@ -14,7 +14,18 @@ from marshmallow import fields, validate
 
 from api.paging import PageSchema
 from api.resources.step_schemas import StepSchema, UsageSchema
-from api.schemas import MAX_SAFE, AnswerSchema, CommaList, Number, RequestSchema, integer, query_integer, slug, text
+from api.schemas import (
+    MAX_SAFE,
+    AnswerSchema,
+    CommaList,
+    Number,
+    PeriodSchema,
+    RequestSchema,
+    integer,
+    query_integer,
+    slug,
+    text,
+)
 from models.status import RunStatus
 
 MEGABYTE = 1 << 20
@@ -132,7 +143,7 @@ class RestartSchema(RequestSchema):
     max_duration_seconds = integer(1, MONTH_SECONDS, allow_none=True)
 
 
-class RunFilterSchema(PageSchema):
+class RunFilterSchema(PeriodSchema, PageSchema):
     pipeline_id = fields.Str()
     status = CommaList([str(status) for status in RunStatus], load_default=list)
     project_id = fields.Str(metadata={"description": "none: without a project"})
@@ -141,16 +152,8 @@ class RunFilterSchema(PageSchema):
     schedule_id = fields.Str()
     tag = fields.List(fields.Str(), load_default=list, validate=validate.Length(max=20))
     q = fields.Str(validate=validate.Length(2, 200), metadata={"description": "Words, each as the start of a word"})
-    created_after = query_integer(0, MAX_SAFE, metadata={"description": "ms, inclusive"})
-    created_before = query_integer(0, MAX_SAFE, metadata={"description": "ms, exclusive"})
     include = fields.Str(load_default=None, validate=validate.OneOf(["outputs"]))
     count = fields.Bool(load_default=False, metadata={"description": "Answer X-Total-Count"})
-
-    @ma.validates_schema
-    def _ordered(self, data: dict, **_: Any) -> None:
-        after, before = data.get("created_after"), data.get("created_before")
-        if after is not None and before is not None and before <= after:
-            raise ma.ValidationError("must be later than created_after", "created_before")
 
 
 class RunLookSchema(ma.Schema):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from models import database, run_search, runs, snapshots
+from models.approvals import Approval
 from models.base import new_id, now_ms
+from models.calls import LLMCall
 from models.events import Event
 from models.runs import Run, RunAgent, RunInput, RunTag
 from models.visits import Attempt, VisitRow
@@ -106,6 +108,41 @@ def attempt(run_id: str, n: int, number: int, **columns: Any) -> None:
     row = {"run_id": run_id, "epoch": 1, "n": n, "attempt": number, "status": "failed", "prompt": "Try"}
     with database.transaction():
         Attempt.insert(row | columns).execute()
+
+
+def call(run_id: str | None = None, **columns: Any) -> str:
+    """One line of the ledger; returns its id."""
+    row = {
+        "id": new_id("llm_"),
+        "run_id": run_id,
+        "provider": "openai",
+        "model": "small",
+        "status": "ok",
+        "created_at": now_ms(),
+    }
+    with database.transaction():
+        LLMCall.add(row | columns)
+    return (row | columns)["id"]
+
+
+def approval(run_id: str, **columns: Any) -> str:
+    """Something that a person must decide; returns its id."""
+    row = {
+        "id": new_id("apr_"),
+        "kind": "step",
+        "status": "pending",
+        "run_id": run_id,
+        "epoch": 1,
+        "n": 1,
+        "step_key": "FIX",
+        "prompt": "Ship it?",
+        "options": ["approve", "reject"],
+        "on_expiry": "reject",
+        "created_at": now_ms(),
+    }
+    with database.transaction():
+        Approval.add(row | columns)
+    return row["id"]
 
 
 def say(run_id: str, key: str, *texts: str, attempt: int = 1, turn: int = 1, item_index: int | None = None) -> int:

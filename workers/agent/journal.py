@@ -88,8 +88,7 @@ class Journal:
     def turn(self, number: int, provider: str, request: Request, message: Message, usage: Usage, **facts: Any) -> Turn:
         """A turn that has just been answered; not stored yet. `facts`: id, times, finish_reason, fallback_from."""
         row = {
-            **self.place(number),
-            "agent_id": self._visit.agent_id,
+            **self.line(number),
             "provider": provider,
             "model": request.model,
             "status": "ok",
@@ -110,6 +109,12 @@ class Journal:
         visit, run = self._visit, self._run
         place = {"run_id": run.id, "epoch": run.epoch, "n": visit.n, "step_key": visit.step_key}
         return place | {"attempt": visit.attempt, "turn": turn}
+
+    def line(self, turn: int) -> dict[str, Any]:
+        """Whose call a turn is, for the ledger."""
+        visit, run = self._visit, self._run
+        owner = {"agent_id": visit.agent_id, "pipeline_id": run.pipeline_id, "project_id": run.project_id}
+        return self.place(turn) | owner
 
     def call_event(self, turn: Turn) -> Event:
         row = turn.row
@@ -146,8 +151,7 @@ class Journal:
         """Records a call that brought no answer."""
         row = {
             "id": call_id,
-            **self.place(number),
-            "agent_id": self._visit.agent_id,
+            **self.line(number),
             "provider": provider,
             "model": model,
             "status": "error",
