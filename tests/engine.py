@@ -89,6 +89,12 @@ class Engine:
         return [event["type"] for event in self.events if event["type"] not in quiet]
 
     def check_invariants(self) -> None:
+        """What must hold after every run that has called a model."""
+        self.check_log()
+        with database.connection():
+            assert LLMCall.select().where(LLMCall.run_id == self.run_id, LLMCall.status == "ok").count() > 0
+
+    def check_log(self) -> None:
         """What must hold after every run (engine, "Execution protocol")."""
         log = self.events
         assert [event["seq"] for event in log] == list(range(1, len(log) + 1))
@@ -102,7 +108,6 @@ class Engine:
         assert not {visit.status for visit in self.visits} & {"queued", "running", "retrying", "paused", "pending"}
         with database.connection():
             assert outbox.Outbox.select().where(outbox.Outbox.object_id == self.run_id).count() == 0
-            assert LLMCall.select().where(LLMCall.run_id == self.run_id, LLMCall.status == "ok").count() > 0
 
 
 def _entry(pipeline: str | Path):

@@ -127,7 +127,7 @@ def wait_for(check: Callable[[], Any], seconds: float = 15.0) -> Any:
     while True:
         try:
             return check()
-        except (AssertionError, httpx.HTTPError, redis.RedisError, OSError, RuntimeError):
+        except (AssertionError, LookupError, httpx.HTTPError, redis.RedisError, OSError, RuntimeError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)

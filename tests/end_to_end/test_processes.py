@@ -133,3 +133,28 @@ def check_stop(up: subprocess.Popen, client: httpx.Client) -> None:
         up.send_signal(signal.SIGTERM)
         up.communicate(timeout=10)
         assert time.monotonic() - started < 5
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A platform whose shell runs without a sandbox, so that its commands have effects nobody can take back."""
+    yield from running(tmp_path, SANDBOX="none")
+
+
+DECISIONS = [("repeat", 2, "completed"), ("skip", 1, "completed"), ("fail", 1, "failed")]
+
+
+@pytest.mark.parametrize(("decision", "lines", "status"), DECISIONS)
+def test_an_effect_that_nobody_knows_of_is_a_persons_to_judge(bare, decision: str, lines: int, status: str) -> None:
+    platform, diary = bare, bare.folder / "diary"
+    call = {"name": "bash", "arguments": {"command": f"echo sent >> {diary}; sleep 3"}}
+    platform.script({"EXECUTE": [[{"tool_calls": [call]}, "SUMMARY: sent"]]})
+    run_id = platform.run("execute")
+    wait_for(lambda: diary.read_text())
+    platform.kill(platform.named("worker")[0])
+    platform.start("worker")
+    approval = wait_for(lambda: platform.client.get("/v1/approvals", run_id=run_id)[0])
+    assert (approval["kind"], platform.client.get(f"/v1/runs/{run_id}")["status_reason"]) == ("effect", "attention")
+    platform.client.post(f"/v1/approvals/{approval['id']}", {"decision": decision})
+    assert platform.wait(run_id)["status"] == status
+    assert len(diary.read_text().splitlines()) == lines
