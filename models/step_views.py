@@ -15,6 +15,7 @@ from models.status import ACTIVE, TERMINAL, StepStatus
 LONGEST_INPUT = 64 * 1024  # characters of a prompt or variable
 LONGEST_ITEM = 2_000
 MOST_ATTEMPTS = 200
+WITHOUT_ATTEMPTS = ("map", "approval", "pipeline")  # these begin when their turn comes, without a worker
 _S = StepStatus
 ATTEMPT_STATUS = {_S.COMPLETED: "completed", _S.FAILED: "failed", _S.RETRYING: "failed", _S.CANCELLED: "cancelled"}
 
@@ -124,19 +125,52 @@ def _waiting(epoch: Epoch, pinned: Pinned) -> dict[str, Any]:
 
 
 def _entered(epoch: Epoch, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    row = rows[-1]
-    copied = ("visit", "attempt", "agent_id", "status", "error", "error_code", "retry_count", "max_retries")
-    copied += ("child_run_id", "approval_id", "copied_from", "queued_at", "started_at", "completed_at")
-    return {name: row[name] for name in copied} | {
+    row = next((row for row in reversed(rows) if row["type"] == "map"), rows[-1])
+    items = _items_of_map(row, rows)
+    at = _at_work(items) or row
+    at_once = row["type"] in WITHOUT_ATTEMPTS and row["status"] != _S.QUEUED
+    started_at = row["queued_at"] if at_once else row["started_at"]
+    return (
+        _of_visit(row)
+        | _of_attempt(epoch, at)
+        | {
+            "item": _item(epoch, at if at["status"] in ACTIVE else row),
+            "approval_id": next(
+                (one["approval_id"] for one in items if one["status"] == _S.PAUSED), row["approval_id"]
+            ),
+            "usage": _total_usage(epoch, rows),
+            "started_at": started_at,
+            "duration_ms": duration(started_at, row["completed_at"]),
+        }
+    )
+
+
+def _items_of_map(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The visits that do the work of a map's visit, none for other steps."""
+    if row["type"] != "map":
+        return []
+    own = [[row["step_key"], row["n"]]]
+    return [one for one in rows if [part[:2] for part in decoded(one["scope"])[-1:]] == own]
+
+
+def _at_work(items: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The first item that is at work, or else the last one that was."""
+    return next((item for item in items if item["status"] in ACTIVE), items[-1] if items else None)
+
+
+def _of_visit(row: dict[str, Any]) -> dict[str, Any]:
+    copied = ("visit", "agent_id", "status", "error", "error_code", "child_run_id", "copied_from")
+    shown = {name: row[name] for name in (*copied, "queued_at", "completed_at")}
+    return shown | {"outputs": decoded(row["outputs"], {})}
+
+
+def _of_attempt(epoch: Epoch, row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("attempt", "retry_count", "max_retries")} | {
         "inputs": _inputs(row),
-        "outputs": decoded(row["outputs"], {}),
         "next_retry_at": row["due_at"] if row["status"] == StepStatus.RETRYING else None,
         "session_id": f"{epoch.run_id}_{row['step_key']}" if row["attempt"] and row["agent_id"] else None,
         "model_used": row["model"],
         "human_context": epoch.human_context if row["attempt"] else None,
-        "item": _item(epoch, row),
-        "usage": _total_usage(epoch, rows),
-        "duration_ms": duration(row["started_at"], row["completed_at"]),
     }
 
 

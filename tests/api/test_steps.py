@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from api.resources.step_schemas import OutputSchema, StepDetailSchema, StepSchema
+from models import database
 from models.events import Event
+from models.visits import VisitRow
 from tests.api import factories
 
 
@@ -68,6 +70,65 @@ def test_an_item_shows_its_value_and_place(api, url, run_id):
     assert api.get(f"{url}/FIX").json["item"] == {"index": 0, "total": 2, "value": "x" * 2000}
     factories.visit(run_id, "FIX", 2, scope=[["FIX", 1, 1]], type="loop", visit=2)
     assert api.get(f"{url}/FIX").json["item"] == {"index": 1, "total": 2, "value": '{"b":1}'}
+
+
+@pytest.fixture
+def mapped(run_id):
+    """FIX goes over three items, two at a time: one is done, one at work, one waits."""
+    factories.set_status(run_id, "running")
+    factories.visit(run_id, "FIX", 1, type="map", status="running", items=["a", "b", "c"], attempt=0, queued_at=5)
+    item = {"reason": "loop", "usage": {"input_tokens": 2}}
+    factories.visit(run_id, "FIX", 2, scope=[["FIX", 1, 0]], model="scripted/x", **item)
+    factories.visit(run_id, "FIX", 3, scope=[["FIX", 1, 1]], status="running", prompt="do b", attempt=2, **item)
+    factories.visit(run_id, "FIX", 4, scope=[["FIX", 1, 2]], status="pending", attempt=0, reason="loop")
+    return run_id
+
+
+def test_a_map_is_its_own_visit_and_shows_the_item_at_work(api, url, mapped):
+    step = api.get(f"{url}/FIX").json
+    assert (step["status"], step["visit"], step["attempt"], step["started_at"]) == ("running", 1, 2, 5)
+    assert step["item"] == {"index": 1, "total": 3, "value": "b"}
+    assert (step["inputs"]["prompt"], step["usage"]["input_tokens"]) == ("do b", 4)
+    run = api.get(f"/v1/runs/{mapped}").json
+    assert (run["current_steps"], run["progress"]["steps_done"]) == (["FIX"], 0)
+    assert run["progress"]["loop"] == {"step_id": "FIX", "index": 1, "total": 3}
+    assert api.get("/v1/runs").json[0]["progress"] == run["progress"]
+
+
+def test_a_map_between_items_still_runs(api, url, mapped):
+    change(mapped, 3, status="completed")
+    step = api.get(f"{url}/FIX").json
+    assert (step["status"], step["item"], step["model_used"]) == ("running", None, None)
+    assert api.get(f"/v1/runs/{mapped}").json["current_steps"] == ["FIX"]
+
+
+def test_a_map_names_the_approval_that_one_of_its_items_waits_for(api, url, mapped):
+    factories.visit(mapped, "FIX", 5, scope=[["FIX", 1, 3]], status="paused", approval_id="apr_1", reason="loop")
+    assert api.get(f"{url}/FIX").json["approval_id"] == "apr_1"
+
+
+def test_a_finished_map_has_the_outputs_of_its_own_visit(api, url, mapped):
+    change(mapped, 3, status="failed", error="no b", error_code="agent_failed")
+    change(mapped, 1, status="completed", outputs={"summary": "[1]"}, completed_at=9)
+    step = api.get(f"{url}/FIX").json
+    assert (step["status"], step["outputs"], step["error"]) == ("completed", {"summary": "[1]"}, None)
+    assert (step["duration_ms"], step["item"]) == (4, None)
+
+
+def test_approvals_and_child_pipelines_begin_when_their_turn_comes(api, url, run_id):
+    facts = {"agent_id": None, "attempt": 0, "queued_at": 5}
+    factories.visit(run_id, "FIX", type="approval", status="paused", approval_id="apr_1", **facts)
+    factories.visit(run_id, "TEST", 2, type="pipeline", status="running", child_run_id="run_c", **facts)
+    approval, child = api.get(url).json
+    assert (approval["status"], approval["approval_id"], approval["started_at"]) == ("paused", "apr_1", 5)
+    assert (child["child_run_id"], child["started_at"], child["session_id"]) == ("run_c", 5, None)
+    change(run_id, 2, status="queued")
+    assert api.get(f"{url}/TEST").json["started_at"] is None
+
+
+def change(run_id, n, **columns):
+    with database.transaction():
+        VisitRow.update(columns).where(VisitRow.run_id == run_id, VisitRow.n == n).execute()
 
 
 def test_long_inputs_are_cut(api, url, run_id):
