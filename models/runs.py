@@ -132,6 +132,22 @@ def inputs(run_id: str) -> RunInput:
     return RunInput.fetch("run_id = ?", (run_id,))[0]
 
 
+def tag(run_id: str, tags: Sequence[str]) -> None:
+    """Makes the run findable by its tags."""
+    _insert_pairs("run_tags (tag, run_id)", run_id, tags)
+
+
+def name_agents(run_id: str, agents: Sequence[str]) -> None:
+    """Makes the run findable by the agents that own its steps."""
+    _insert_pairs("run_agents (agent_id, run_id)", run_id, agents)
+
+
+def _insert_pairs(target: str, run_id: str, values: Sequence[str]) -> None:
+    if values:
+        marks = ", ".join(["(?, ?)"] * len(values))
+        database.execute(f"INSERT INTO {target} VALUES {marks}", [part for value in values for part in (value, run_id)])
+
+
 def write(
     run_id: str,
     recorded: Sequence[Event],

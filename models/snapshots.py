@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import peewee
 
+from models import database
 from models.base import Model, now_ms
 
 
@@ -19,7 +20,10 @@ class Snapshot(Model):
 
 def keep(hash: str, pipeline_id: str, text: str) -> None:
     """Stores the text unless that content is stored already."""
-    Snapshot.insert(hash=hash, pipeline_id=pipeline_id, text=text, created_at=now_ms()).on_conflict_ignore().execute()
+    sql = (
+        "INSERT INTO snapshots (hash, pipeline_id, text, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING"
+    )
+    database.execute(sql, (hash, pipeline_id, text, now_ms()))
 
 
 def text_of(hash: str) -> str:

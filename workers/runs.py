@@ -10,10 +10,11 @@ from models import config, database, outbox, run_search, runs, snapshots, visits
 from models.base import new_id, now_ms
 from models.errors import Conflict, Invalid, LeaseLost, TooMany
 from models.events import Event
-from models.runs import TASK_HEAD, Run, RunAgent, RunInput, RunTag
+from models.runs import TASK_HEAD, Run, RunInput
 from models.status import TERMINAL, RunStatus, StepStatus
 from pipelines import rewind
 from pipelines.catalog import Entry
+from pipelines.definition import Pipeline
 from pipelines.state import Visit
 from workers import approvals, saves, walks, workspaces
 from workers.broker import doorbell
@@ -87,12 +88,11 @@ def _refuse_if_full() -> None:
         raise TooMany(f"{cap} runs are pending already", "too_many_pending", retry_after=30)
 
 
-def _index(run_id: str, tags: tuple[str, ...], pipeline) -> None:
-    if tags:
-        RunTag.insert_many([{"tag": tag, "run_id": run_id} for tag in tags]).execute()
+def _index(run_id: str, tags: tuple[str, ...], pipeline: Pipeline) -> None:
+    """What lists find the run by."""
     agents = {step.agent for step in pipeline.steps.values() if step.agent}
-    if agents:
-        RunAgent.insert_many([{"agent_id": agent, "run_id": run_id} for agent in sorted(agents)]).execute()
+    runs.tag(run_id, tags)
+    runs.name_agents(run_id, sorted(agents))
 
 
 def _created(run_id: str, row: dict[str, Any]) -> None:
