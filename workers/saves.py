@@ -112,7 +112,7 @@ def _last_event(walk: Walk, status: RunStatus) -> Event:
     ending, run = walk.state.ending, walk.run
     payload = {"duration_ms": _duration(run), "usage": usage(run)}
     if status == RunStatus.COMPLETED:
-        return event(run, ENDS[status], outputs=walk.state.view(()), **payload)
+        return event(run, ENDS[status], outputs=walks.shown(walk.state.view(())), **payload)
     why = {"error": ending.error, "error_code": ending.error_code, "failed_step": ending.failed_step}
     return event(run, ENDS[status], **why, **payload)
 

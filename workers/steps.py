@@ -127,7 +127,7 @@ def _complete(walk: Walk, hold: Hold, answer: Answer, pending: list[Event]) -> V
         walk.run,
         "step_complete",
         visit,
-        outputs=answer.outputs,
+        outputs=walks.shown(answer.outputs),
         result=answer.verdict.result or None,
         duration_ms=duration,
         usage=visit.usage,

@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 RETRY_SECONDS = 0.5
+MAX_SHOWN_CHARS = 64 * 1024  # of one output in an event
 VISIT_FIELDS = [item.name for item in dataclass_fields(Visit)]
 COUNTERS = ("input_tokens", "output_tokens", "cache_read_tokens", "cost_usd", "llm_calls", "tool_calls")
 
@@ -180,10 +181,23 @@ def ref(visit: Visit) -> str:
 def as_event(run: Run, planned: Planned) -> Event:
     """A planner's event with the envelope of its visit. What ended without an attempt has no usage of its own."""
     payload = dict(planned.payload)
+    if "outputs" in payload:
+        payload["outputs"] = shown(payload["outputs"])
     if planned.type == "step_complete":
         visit = planned.visit
         payload |= {"duration_ms": now_ms() - (visit.queued_at or now_ms()), "usage": visit.usage, "commit": None}
     return event(run, planned.type, planned.visit, **payload)
+
+
+def shown(outputs: dict[str, str]) -> dict[str, str]:
+    """Outputs as events show them: the beginning of long ones, whose whole text the steps' routes give."""
+    return {name: _head(text) for name, text in outputs.items()}
+
+
+def _head(text: str) -> str:
+    if len(text) <= MAX_SHOWN_CHARS:
+        return text
+    return f"{text[:MAX_SHOWN_CHARS]}\n[... {len(text) - MAX_SHOWN_CHARS} characters more in the step's output ...]"
 
 
 def event(run: Run, type: str, visit: Visit | None = None, **payload: Any) -> Event:

@@ -85,6 +85,12 @@ class TestStraight:
         assert json.loads(run.of("DECOMPOSE")[0].outputs["task_breakdown"]) == {"tasks": [TASK]}
 
 
+    def test_a_long_output_is_whole_in_the_step_and_short_in_its_event(self) -> None:
+        run = Engine(chain(), {"A": ["long " * 100_000]}).finish()
+        event = next(event for event in run.events if event["type"] == "step_complete")
+        assert len(run.run.outputs["x"]) == 499_999 and len(event["outputs"]["x"]) < 70_000
+
+
 class TestRoutes:
     def test_a_passed_validation_ends_the_run(self) -> None:
         run = Engine("bugfix", FIXED | {"VALIDATE": [VALID]}).finish()
