@@ -7,6 +7,7 @@ import functools
 from models import config, snapshots
 from models.errors import Invalid, NotFound
 from models.step_views import Pinned
+from models.why import Rules
 from pipelines import personas
 from pipelines.catalog import LIBRARY, Catalog, Entry, Known, parse
 from pipelines.definition import MAX_RETRIES, Pipeline
@@ -59,3 +60,10 @@ def pinned(hash: str) -> tuple[Pinned, ...]:
         Pinned(step.key, step.type, step.agent, MAX_RETRIES if step.max_retries is None else step.max_retries)
         for step in steps
     )
+
+
+@functools.lru_cache(maxsize=256)
+def rules(hash: str) -> Rules:
+    """What the definition with that content hash says about waiting."""
+    pipeline = parse(snapshots.text_of(hash))
+    return Rules(pipeline.max_parallel, {key: step.needs for key, step in pipeline.steps.items() if step.needs})

@@ -77,6 +77,21 @@ def waiting() -> int:
     ).fetchone()[0]
 
 
+def standing(object_id: str) -> tuple[int, int]:
+    """(doorbells due before the object's first one, up to 1000; ms since that one should have rung for the first time).
+
+    The second is 0 if it has rung, or if there is none.
+    """
+    now = database.now_sql()
+    sql = (
+        "WITH mine AS (SELECT id, not_before, rings FROM outbox WHERE object_id = ? ORDER BY id LIMIT 1)"
+        f" SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox o WHERE o.id < mine.id AND o.not_before <= {now}"
+        f" LIMIT 1000) earlier), CASE WHEN rings = 0 THEN {now} - not_before ELSE 0 END FROM mine"
+    )
+    row = database.execute(sql, (object_id,)).fetchone()
+    return (row[0], max(row[1], 0)) if row else (0, 0)
+
+
 def next_due_ms() -> int | None:
     """Milliseconds until the next doorbell is due (<= 0: now), None if there is none."""
     row = database.execute(f"SELECT min(not_before) - {database.now_sql()} FROM outbox").fetchone()

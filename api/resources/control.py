@@ -1,4 +1,4 @@
-"""Control of runs beyond start and cancel: pause, resume, fork, and many at once."""
+"""Runs beyond start and cancel: pause, resume, fork, many at once; why one waits, how two differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from api.idempotency import idempotent
 from api.resources import control_schemas as schemas
 from api.resources.run_schemas import ReasonSchema, RunDetailSchema, RunSchema
 from api.resources.runs import started
-from models import run_list, run_views
+from models import run_diff, run_list, run_views, why
 from models.errors import Conflict, Invalid, LeaseLost, NotFound
 from models.run_list import NONE, Filters
 from models.status import TERMINAL, RunStatus
@@ -62,6 +62,28 @@ class RunFork(MethodView):
         """A new run that takes over what this one did before a step"""
         latest = latest_of(run_views.fetch(run_id)["pipeline_id"])
         return started(commands.fork(run_id, **body, latest=latest, by=g.token.name))
+
+
+@blueprint.route("/runs/<id:run_id>/why")
+class RunWhy(MethodView):
+    @needs("read")
+    @blueprint.response(200, schemas.WhySchema)
+    @blueprint.errors(404)
+    def get(self, run_id):
+        """Why a run does not go on"""
+        return why.explain(run_id, definitions.rules)
+
+
+@blueprint.route("/runs/<id:run_id>/diff/<id:other_id>")
+class RunDiff(MethodView):
+    @needs("read")
+    @blueprint.arguments(schemas.DiffQuerySchema, location="query")
+    @blueprint.response(200, schemas.DiffSchema)
+    @blueprint.errors(404)
+    def get(self, query, run_id, other_id):
+        """Two runs side by side: what they were given, each step, what they cost"""
+        left, right = (details.run_detail(run_views.fetch(one)) for one in (run_id, other_id))
+        return run_diff.compare(left, right, query["step_id"])
 
 
 @blueprint.route("/runs/bulk")

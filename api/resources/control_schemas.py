@@ -7,12 +7,18 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from api.resources.run_schemas import MEGABYTE, STEP_KEY, TAG, WishesSchema
+from api.resources.run_schemas import MEGABYTE, STEP_KEY, TAG, RunSchema, WishesSchema
 from api.schemas import MAX_SAFE, AnswerSchema, RequestSchema, integer, slug
+from models import run_diff
 from models.status import RunStatus
 
 OUTPUT_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z"
 MOST_RUNS = 1_000
+CODES = [
+    *("no_worker", "workers_busy", "retry_backoff", "provider_limited", "provider_down", "approval", "budget"),
+    *("attention", "paused_by_user", "child_run", "join", "agent_limit", "worker_lost", "queue_unreachable"),
+    "finished",
+]
 FORK_EXAMPLE = {"from_step": "TEST", "changes": {"outputs": {"review_result": "APPROVED"}}}
 BULK_EXAMPLE = {"action": "restart", "filter": {"status": ["failed"], "pipeline_id": "bugfix"}, "from": "failed"}
 
@@ -85,3 +91,60 @@ class BulkDoneSchema(AnswerSchema):
     failed = fields.Int(required=True)
     more = fields.Bool(required=True, metadata={"description": "More runs match than `max`"})
     results = fields.List(fields.Nested(BulkResultSchema), required=True)
+
+
+class ReasonOfWaitSchema(AnswerSchema):
+    code = fields.Str(required=True, metadata={"enum": CODES})
+    message = fields.Str(required=True)
+    step_id = fields.Str(required=True, allow_none=True)
+    since = fields.Int(required=True, allow_none=True)
+    until = fields.Int(required=True, allow_none=True)
+    refs = fields.Dict(required=True)
+
+
+class WhySchema(AnswerSchema):
+    """Why a run does not go on."""
+
+    run_id = fields.Str(required=True)
+    status = fields.Str(required=True)
+    waiting = fields.Bool(required=True, metadata={"description": "Nothing of the run is worked on"})
+    summary = fields.Str(required=True)
+    reasons = fields.List(fields.Nested(ReasonOfWaitSchema), required=True)
+
+
+class DiffQuerySchema(ma.Schema):
+    step_id = fields.Str(load_default=None, metadata={"description": "Only this step"})
+
+
+class PairSchema(AnswerSchema):
+    left = fields.Raw(allow_none=True)
+    right = fields.Raw(allow_none=True)
+
+
+class OutputPairSchema(AnswerSchema):
+    left = fields.Str(allow_none=True)
+    right = fields.Str(allow_none=True)
+    same = fields.Bool()
+
+
+class StepDiffSchema(AnswerSchema):
+    step_id = fields.Str(required=True)
+    in_ = fields.Str(data_key="in", required=True, metadata={"enum": ["both", "left", "right"]})
+    differs = fields.List(fields.Str(metadata={"enum": list(run_diff.FACTS)}), required=True)
+    status = fields.Nested(PairSchema, required=True)
+    model = fields.Nested(PairSchema, required=True)
+    prompt_diff = fields.Str(required=True, allow_none=True)
+    outputs = fields.Dict(keys=fields.Str(), values=fields.Nested(OutputPairSchema), required=True)
+    usage = fields.Nested(PairSchema, required=True)
+    tool_calls = fields.Nested(PairSchema, required=True)
+
+
+class DiffSchema(AnswerSchema):
+    """Two runs side by side."""
+
+    left = fields.Nested(RunSchema, required=True)
+    right = fields.Nested(RunSchema, required=True)
+    same_pipeline = fields.Bool(required=True)
+    inputs = fields.Dict(keys=fields.Str(), values=fields.Nested(PairSchema), required=True)
+    totals = fields.Dict(keys=fields.Str(), values=fields.Nested(PairSchema), required=True)
+    steps = fields.List(fields.Nested(StepDiffSchema), required=True)
