@@ -65,6 +65,13 @@ def rung(rows: list[dict]) -> None:
         )
 
 
+def postpone(rows: list[dict]) -> None:
+    """Their messages are still queued, so another ring would only make the queue longer."""
+    for row in rows:
+        sql = f"UPDATE outbox SET not_before = {database.now_sql()} + ? WHERE id = ?"
+        database.execute(sql, (FIRST_GAP_MS, row["id"]))
+
+
 def ring_all_again() -> None:
     """The queue lost its messages: every doorbell that rang is due at once."""
     database.execute(f"UPDATE outbox SET not_before = {database.now_sql()} WHERE rings > 0")
@@ -90,9 +97,3 @@ def standing(object_id: str) -> tuple[int, int]:
     )
     row = database.execute(sql, (object_id,)).fetchone()
     return (row[0], max(row[1], 0)) if row else (0, 0)
-
-
-def next_due_ms() -> int | None:
-    """Milliseconds until the next doorbell is due (<= 0: now), None if there is none."""
-    row = database.execute(f"SELECT min(not_before) - {database.now_sql()} FROM outbox").fetchone()
-    return row[0]

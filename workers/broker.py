@@ -108,6 +108,13 @@ class Ringer:
         self._rest_until = 0.0
         self._queue: queue.SimpleQueue | None = None
 
+    def has_backlog(self) -> bool:
+        """Whether messages wait in Redis for a worker to fetch them."""
+        try:
+            return any(self._broker.client.llen(f"{self._broker.namespace}:{name}") for name in set(QUEUES.values()))
+        except (redis.RedisError, OSError):
+            return False
+
     def start(self) -> None:
         """From now on `ring_soon` hands over to a background thread (a greenlet where gevent has patched)."""
         self._queue = queue.SimpleQueue()

@@ -70,10 +70,13 @@ class Relay:
         """Rings every doorbell whose time has come; those that Redis did not take stay due."""
         with database.connection():
             due = outbox.due()
-        rung = [row for row in due if ringer.ring(row["actor"], row["object_id"])]
-        if rung:
+        again = [row for row in due if row["rings"]]
+        queued = again if again and ringer.has_backlog() else []
+        rung = [row for row in due if row not in queued and ringer.ring(row["actor"], row["object_id"])]
+        if rung or queued:
             with database.transaction():
                 outbox.rung(rung)
+                outbox.postpone(queued)
         return len(rung)
 
     def number_events(self) -> int:

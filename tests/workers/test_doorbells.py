@@ -54,10 +54,19 @@ def test_the_relay_rings_what_is_due_and_moves_it_away() -> None:
     assert Relay().ring_due() == 0 and waiting()[0].rings == 1
 
 
+def test_what_is_still_queued_is_not_rung_again() -> None:
+    Engine(CHAIN)
+    for _ in range(3):
+        make_due()
+        Relay().ring_due()
+    assert (queued(), waiting()[0].rings) == (2, 1)
+
+
 def test_gaps_between_rings_grow_to_five_minutes() -> None:
     Engine(CHAIN)
     gaps = []
     for _ in range(7):
+        broker.client.flushdb()
         make_due()
         Relay().ring_due()
         with database.connection():
@@ -87,6 +96,7 @@ def test_a_wiped_redis_rings_everything_again() -> None:
     Relay().ring_due()
     sweeper = Sweeper()
     sweeper.sweep()
+    broker.client.flushdb()
     redis.Redis.from_url(os.environ["REDIS_URL"], db=0).delete(CANARY)
     sweeper.sweep()
     assert Relay().ring_due() == 1
