@@ -97,10 +97,22 @@ class Relay:
             log.warning("announce_failed", error=str(error))
 
 
+def warn_if_redis_evicts() -> None:
+    """A Redis that drops keys under memory pressure drops messages: they would ring late."""
+    try:
+        policy = client(FEED_DATABASE, 1.0).config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+    except (redis.RedisError, OSError) as error:  # away, or a managed one that does not say
+        log.info("redis_policy_unknown", error=str(error))
+        return
+    if policy != "noeviction":
+        log.error("redis_evicts", policy=policy, remedy="set maxmemory-policy noeviction")
+
+
 def main() -> None:
     configure_logs()
     database.init()
     schema.migrate()
+    warn_if_redis_evicts()
     relay = Relay()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stopping.set())
