@@ -38,6 +38,11 @@ class ChangesSchema(WishesSchema):
         metadata={"description": "Outputs that the fork begins with, over those it takes from the source"},
     )
 
+    @ma.post_load
+    def _fold(self, data: dict, **_: Any) -> dict:
+        """Outputs are stored under lower-case names."""
+        return data | {"outputs": {name.lower(): value for name, value in data.get("outputs", {}).items()}}
+
 
 class ForkSchema(RequestSchema):
     from_step = fields.Str(required=True, validate=validate.Regexp(STEP_KEY))

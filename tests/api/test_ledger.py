@@ -6,7 +6,7 @@ import pytest
 
 from api.paging import encode
 from api.resources.ledger import CallSchema, GroupSchema, SumsSchema
-from models import config, database
+from models import database
 from tests.api import factories
 from tests.api.conftest import on_sqlite
 from tests.engine import Engine
@@ -45,7 +45,6 @@ def test_what_a_worker_writes_is_in_the_ledger(api, settings):
     assert place == ("EXECUTE", "scripted", "test", "ok", run.of("EXECUTE")[0].agent_id)
     assert (call["input_tokens"], call["output_tokens"]) == (7, 5)
     assert ids(api.get("/v1/llm-calls?pipeline_id=execute")) == [call["id"]]
-    config.get.cache_clear()
 
 
 def test_newest_calls_come_first_and_pages_join_without_gap_or_repeat(api):
