@@ -243,8 +243,12 @@ class Attempt:
             raise self._failed(turn, BadOutput(problem))
         self.repairs += 1
         self._keep(turn)
-        role = {"role": "tool", "tool_call_id": call.id} if call else {"role": "user"}
-        self.messages.append(Message(content=problem, **role))
+        if call is None:
+            self.messages.append(Message("user", problem))
+            return
+        for made in turn.message.tool_calls:  # a provider wants each of them answered
+            text = problem if made is call else "Not run: the step was being finished."
+            self.messages.append(Message("tool", text, tool_call_id=made.id))
 
     def _failed(self, turn: Turn, error: StepError) -> StepError:
         """Stores the turn that failed the attempt, and hands its text to the next attempt's prompt."""
