@@ -123,12 +123,12 @@ def fork_run(
     task: Annotated[str | None, typer.Option(help="Another task.")] = None,
     context: Annotated[str | None, typer.Option(help="Other guidance.")] = None,
     model: Annotated[str | None, typer.Option(help="provider/model for every step.")] = None,
+    follow: Annotated[bool, typer.Option(help="Show the new run until it ends.")] = True,
 ) -> None:
     """Start a new run with what this one did before a step, and follow it."""
-    client = Client()
-    given = {"task": task, "context": context, "model": model}
-    changes = {name: value for name, value in given.items() if value is not None}
-    _follow(client, client.post(f"/v1/runs/{run_id}/fork", {"from_step": from_, "changes": changes})["id"])
+    client, changes = Client(), {"task": task, "context": context, "model": model}
+    fork = client.post(f"/v1/runs/{run_id}/fork", {"from_step": from_, "changes": changes})["id"]
+    _follow(client, fork) if follow else out.print(fork)
 
 
 @app.command("why")

@@ -1,0 +1,73 @@
+"""The `djinnbot` command against a server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from models import database
+from models.runs import Run
+from tests.api import factories
+from tests.api.conftest import ROOT
+
+pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True, scope="module")
+
+
+@pytest.fixture
+def djinnbot(server):
+    """Runs a command and returns what it printed."""
+
+    def command(*words: str) -> str:
+        environment = os.environ | {"PORT": str(server.port), "COLUMNS": "300"}
+        line = [sys.executable, "-m", "api.cli", *words]
+        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return command
+
+
+@pytest.fixture
+def run_id(server):
+    return factories.run()
+
+
+def test_a_run_is_paused_and_resumed(djinnbot, run_id):
+    assert djinnbot("runs", "pause", run_id, "--reason", "Wait").strip() == f"{run_id} paused"
+    assert "paused_by_user: A person paused the run" in djinnbot("runs", "why", run_id)
+    assert djinnbot("runs", "resume", run_id).strip() == f"{run_id} pending"
+
+
+def test_a_run_says_why_it_waits(djinnbot, run_id):
+    assert djinnbot("runs", "why", run_id).startswith(f"{run_id} pending: ")
+    assert '"reasons"' in djinnbot("runs", "why", run_id, "--json")
+
+
+def test_what_waits_for_a_person_is_listed_and_decided(djinnbot, run_id):
+    approval_id = factories.approval(run_id)
+    factories.visit(run_id, "FIX", type="approval", status="paused", approval_id=approval_id, agent_id=None)
+    factories.set_status(run_id, "paused", status_reason="approval", started_at=1)
+    listed = djinnbot("approvals", "list", "--run", run_id)
+    assert approval_id in listed and "Ship it?" in listed
+    assert (
+        djinnbot("approvals", "decide", approval_id, "approve", "--comment", "Go").strip() == f"{approval_id}: approve"
+    )
+    assert approval_id in djinnbot("approvals", "list", "--run", run_id, "--status", "decided")
+
+
+def test_a_fork_is_started_with_what_was_asked_for(djinnbot, run_id):
+    factories.visit(run_id, "FIX", done_version=1, passed=True)
+    factories.finish(run_id)
+    fork = djinnbot("runs", "fork", run_id, "--from", "FIX", "--task", "Other", "--no-follow").strip()
+    with database.connection():
+        assert Run.get_by_id(fork).task_head == "Other"
+
+
+def test_costs_are_shown_with_their_total(djinnbot, run_id):
+    factories.call(run_id, model="dear", cost_usd=1.5)
+    lines = [line.split() for line in djinnbot("costs", "--run", run_id).splitlines()]
+    assert (lines[1][0], lines[1][5], lines[-1][0], lines[-1][1]) == ("dear", "1.5000", "total", "1")
+    assert '"avg_duration_ms"' in djinnbot("costs", "--by", "day", "--json")
