@@ -81,6 +81,15 @@ def held_by(worker_id: str) -> list[tuple[str, int, int, int]]:
     return list(database.execute(sql, (worker_id,)).fetchall())
 
 
+def held_by_strangers() -> list[tuple[str, int, int, int]]:
+    """The same of workers that are not registered any more: they left while they still held something."""
+    sql = (
+        "SELECT run_id, epoch, n, token FROM visits WHERE status = 'running' AND owner IS NOT NULL"
+        " AND owner NOT IN (SELECT id FROM workers)"
+    )
+    return list(database.execute(sql).fetchall())
+
+
 def alive(within_ms: int = 30_000) -> dict[str, int]:
     """`{alive, busy, slots}` over the workers seen lately."""
     sql = "SELECT count(*), coalesce(sum(busy), 0), coalesce(sum(slots), 0) FROM workers WHERE seen_at > ?"

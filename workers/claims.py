@@ -18,9 +18,10 @@ MAX_LOSSES = 3  # workers that may die in one visit before it counts as poison
 
 
 class Process:
-    """Which worker this process is; set once at its start."""
+    """Which worker this process is; set once at its start. While it is `stopping` it claims nothing more."""
 
     worker_id = "wrk_none"
+    stopping = False
 
 
 def claim(run_id: str) -> tuple[Walk, Visit] | None:
@@ -82,7 +83,7 @@ def _run_time_is_up(walk: Walk) -> bool:
 
 def _next(walk: Walk) -> Visit | None:
     visits = walk.state.visits
-    if sum(visit.owner is not None for visit in visits) >= walk.pipeline.max_parallel:
+    if Process.stopping or sum(visit.owner is not None for visit in visits) >= walk.pipeline.max_parallel:
         return None
     waiting = [visit for visit in visits if visit.owner is None and _claimable(visit)]
     if any(visit.status == StepStatus.RETRYING for visit in waiting):

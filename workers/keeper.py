@@ -82,7 +82,9 @@ class Keeper:
     def _beat(self) -> None:
         busy = len(holds.current())
         sql = "UPDATE workers SET beat = beat + 1, seen_at = ?, busy = ? WHERE id = ?"
-        self._execute(sql, (now_ms(), busy, self.worker_id))
+        if not self._execute(sql, (now_ms(), busy, self.worker_id)).rowcount:
+            log.critical("worker_forgotten")  # silent for so long that its row is gone: begin again under a new id
+            os._exit(70)
         self._beaten = time.monotonic()
 
     def _look(self) -> None:

@@ -7,9 +7,9 @@ import threading
 import dramatiq
 import structlog
 
-from models import config, database, schema, workers
+from models import config, crypto, database, schema, workers
 from models.logs import configure_logs
-from workers import control, holds, keeper, steps  # noqa: F401 (importing a module registers its actors)
+from workers import control, holds, keeper, maintenance, steps  # noqa: F401 (importing a module registers its actors)
 from workers.agent.feed import flusher
 from workers.broker import broker, ringer
 from workers.claims import Process, release
@@ -26,6 +26,7 @@ def main() -> None:
     configure_logs()
     database.init()
     schema.migrate()
+    crypto.ring()
     Process.worker_id = workers.register(VERSION, arguments.concurrency)
     structlog.contextvars.bind_contextvars(worker=Process.worker_id)
     guard = keeper.Keeper(Process.worker_id, lambda *held: release(*held, why="worker_lost")).start()
@@ -37,7 +38,7 @@ def main() -> None:
     worker.start()
     log.info("worker_started", concurrency=arguments.concurrency, queues=sorted(arguments.queues or broker.queues))
     _wait_for_signal()
-    _shut_down(worker)
+    _shut_down(worker, guard)
 
 
 def _arguments() -> argparse.Namespace:
@@ -54,13 +55,15 @@ def _wait_for_signal() -> None:
     stop.wait()
 
 
-def _shut_down(worker: dramatiq.Worker) -> None:
+def _shut_down(worker: dramatiq.Worker, guard: keeper.Keeper) -> None:
     """Takes nothing new, gives back what is held, and leaves; another worker goes on at once."""
     log.info("worker_stopping", holds=len(holds.current()))
-    for thread in worker.workers:
+    Process.stopping = True
+    for thread in (*worker.consumers.values(), *worker.workers):
         thread.stop()
     keeper.hand_over()
     worker.stop(timeout=int(HANDOVER_SECONDS * 1000))
+    guard.stopping = True
     workers.unregister(Process.worker_id)
 
 

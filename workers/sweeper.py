@@ -37,6 +37,8 @@ class Sweeper:
         with database.connection():
             for worker in Worker.select():
                 self._look_at(worker)
+            for hold in workers.held_by_strangers():
+                release(*hold, "worker_lost")
         approvals.expire()
         self._check_canary()
         self._prune()
