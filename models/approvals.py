@@ -46,7 +46,7 @@ class Approval(Model):
         table_name = "approvals"
         indexes = (
             (("status", "id"), False),
-            (("run_id", "status"), False),
+            (("run_id", "status", "id"), False),
             (("status", "expires_at"), False),
             (("kind", "id"), False),
         )

@@ -85,15 +85,11 @@ def waiting() -> int:
 
 
 def standing(object_id: str) -> tuple[int, int]:
-    """(doorbells due before the object's first one, up to 1000; ms since that one should have rung for the first time).
-
-    The second is 0 if it has rung, or if there is none.
-    """
-    now = database.now_sql()
+    """(how many doorbells are older than the object's, up to 1000; for how many ms one of its own should have rung)."""
+    overdue = f"max(CASE WHEN rings = 0 THEN {database.now_sql()} - not_before ELSE 0 END)"
     sql = (
-        "WITH mine AS (SELECT id, not_before, rings FROM outbox WHERE object_id = ? ORDER BY id LIMIT 1)"
-        f" SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox o WHERE o.id < mine.id AND o.not_before <= {now}"
-        f" LIMIT 1000) earlier), CASE WHEN rings = 0 THEN {now} - not_before ELSE 0 END FROM mine"
+        f"WITH mine AS (SELECT min(id) AS id, {overdue} AS overdue FROM outbox WHERE object_id = ?)"
+        " SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox o WHERE o.id < mine.id LIMIT 1000) older), overdue FROM mine"
     )
-    row = database.execute(sql, (object_id,)).fetchone()
-    return (row[0], max(row[1], 0)) if row else (0, 0)
+    older, overdue_ms = database.execute(sql, (object_id,)).fetchone()
+    return older, max(overdue_ms or 0, 0)

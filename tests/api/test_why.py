@@ -82,8 +82,9 @@ def test_a_doorbell_that_nobody_rings_is_told_from_a_queue(api, run_id, worker):
 def test_a_run_in_line_knows_its_place_and_who_is_before_it(api, worker):
     first, second = factories.run(), factories.run()
     with database.transaction():
-        outbox.add("advance_run", first, delay_ms=-1_000)
+        outbox.add("advance_run", first, delay_ms=-2_000)
         outbox.add("advance_run", second, delay_ms=-1_000)
+        outbox.add("advance_run", second, delay_ms=-500)
     Worker.update(busy=8).execute()
     factories.visit(first, "FIX", status="running", owner=worker)
     refs = only(api, second)["refs"]
