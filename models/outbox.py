@@ -89,7 +89,8 @@ def standing(object_id: str) -> tuple[int, int]:
     overdue = f"max(CASE WHEN rings = 0 THEN {database.now_sql()} - not_before ELSE 0 END)"
     sql = (
         f"WITH mine AS (SELECT min(id) AS id, {overdue} AS overdue FROM outbox WHERE object_id = ?)"
-        " SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox o WHERE o.id < mine.id LIMIT 1000) older), overdue FROM mine"
+        " SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox o WHERE o.id < mine.id LIMIT 1000) older), overdue"
+        " FROM mine"
     )
     older, overdue_ms = database.execute(sql, (object_id,)).fetchone()
     return older, max(overdue_ms or 0, 0)
