@@ -109,11 +109,10 @@ def latest_of(pipeline_id: str) -> Callable[[], Entry | None]:
 
 def matching(given: dict[str, Any], action: str) -> Filters:
     """Which runs: as asked, and if neither statuses nor ids are named, only those that the action can be applied to."""
-    asked = {name: value for name, value in given.items() if name != "tag"}
-    asked["tag"] = [given["tag"]] if "tag" in given else []
-    if not asked.get("status") and not asked.get("ids"):
-        asked["status"] = APPLIES[action]
-        asked["parent_run_id"] = NONE if action == "restart" else None
+    statuses = list(dict.fromkeys(given.get("status", [])))
+    asked = given | {"status": statuses, "tag": [given["tag"]] if "tag" in given else []}
+    if not statuses and not given.get("ids"):
+        asked |= {"status": APPLIES[action], "parent_run_id": NONE if action == "restart" else None}
     return Filters(**asked)
 
 
