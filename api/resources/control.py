@@ -43,7 +43,7 @@ class RunPause(MethodView):
 @blueprint.route("/runs/<id:run_id>/resume")
 class RunResume(MethodView):
     @needs("run")
-    @blueprint.arguments(schemas.NothingSchema, required=False)
+    @blueprint.arguments(schemas.NothingSchema, required=False, example={})
     @blueprint.response(202, RunSchema)
     @blueprint.errors(404, 409)
     def post(self, _, run_id):
