@@ -50,7 +50,7 @@ def explain(run_id: str, rules_of: Callable[[str], Rules]) -> dict[str, Any]:
     reasons = [*_pause(run), *(found for row in visits if (found := _of_visit(row, now)))]
     if run.status != RunStatus.PAUSED:
         rules = rules_of(run.pipeline_hash)
-        reasons += [*_queue(run, visits, working, rules, now), *_joins(visits, rules)]
+        reasons += [*_queue(run, visits, rules, now), *_joins(visits, rules)]
     return _answer(run, working, reasons)
 
 
@@ -128,14 +128,14 @@ def _of_backoff(row: Row, now: int) -> Reason:
 # --- the queue ---
 
 
-def _queue(run: Run, visits: list[Row], working: list[Row], rules: Rules, now: int) -> Iterator[Reason]:
+def _queue(run: Run, visits: list[Row], rules: Rules, now: int) -> Iterator[Reason]:
     """Why nobody has taken what waits for a worker."""
     ready = [row for row in visits if _is_ready(row, now)]
     if not ready and run.status != RunStatus.PENDING:
         return
     step, since = (ready[0]["step_key"], ready[0]["queued_at"]) if ready else (None, run.updated_at)
-    if len(working) >= rules.max_parallel:
-        holders = [row["step_key"] for row in working]
+    holders = [row["step_key"] for row in visits if row["owner"] is not None]
+    if len(holders) >= rules.max_parallel:
         message = f"The run works at {rules.max_parallel} steps at once already"
         yield _reason("agent_limit", message, step, since, limit=rules.max_parallel, holders=holders)
     else:
