@@ -10,9 +10,9 @@ from flask.json.provider import JSONProvider
 from werkzeug.routing import BaseConverter
 
 from api import auth, dashboard, errors, sse
-from api.resources import approvals, control, events, ledger, pipelines, runs, site, status, steps
+from api.resources import approvals, control, events, ledger, pipelines, runs, secrets, site, status, steps
 from api.spec import OPTIONS, Api
-from models import config, database, schema, tokens
+from models import config, crypto, database, schema, tokens
 from models.logs import configure_logs
 from pipelines.seeding import seed
 from workers.broker import ringer
@@ -38,6 +38,12 @@ class Json(JSONProvider):
         return orjson.loads(s)
 
 
+class NameConverter(BaseConverter):
+    """Names that people give: an id, or one with spaces, dots and at signs."""
+
+    regex = "[A-Za-z0-9][A-Za-z0-9 ._@-]{0,127}"
+
+
 class IdConverter(BaseConverter):
     """Ids and slugs; anything else in a path leads nowhere."""
 
@@ -54,14 +60,15 @@ def create_app(start: bool = True) -> Flask:
     app.config.update(OPTIONS, MAX_CONTENT_LENGTH=BODY_LIMIT)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.url_map.converters["id"] = IdConverter
+    app.url_map.converters |= {"id": IdConverter, "name": NameConverter}
     documented = Api(app)
-    documented.register_converter(IdConverter, lambda _: {"type": "string", "pattern": f"^{IdConverter.regex}$"})
+    for converter in (IdConverter, NameConverter):
+        documented.register_converter(converter, pattern)
     errors.register(app)
     auth.register(app)
     app.after_request(protect)
     app.teardown_request(release)
-    for resource in (status, pipelines, runs, control, steps, events, approvals, ledger):
+    for resource in (status, pipelines, runs, control, steps, events, approvals, ledger, secrets):
         documented.register_blueprint(resource.blueprint)
     app.extensions["openapi"] = documented.spec.to_dict()
     app.register_blueprint(site.blueprint)
@@ -71,11 +78,17 @@ def create_app(start: bool = True) -> Flask:
     return app
 
 
+def pattern(converter: BaseConverter) -> dict[str, str]:
+    """The parameter's schema in the document."""
+    return {"type": "string", "pattern": f"^{converter.regex}$"}
+
+
 def begin() -> None:
     """What a serving process does once."""
     configure_logs()
     database.init()
     schema.migrate()
+    crypto.ring()
     if not config.get().api_token:
         with database.connection():
             tokens.first_token(config.get().token_file)

@@ -7,12 +7,21 @@ import shutil
 import socket
 from pathlib import Path
 
-from models import config, database, schema
-from models.errors import DjinnBotError
+from models import config, crypto, database, schema
+from models.errors import BadKeys, DjinnBotError
 
 MIN_FREE_BYTES = 200 * 1024 * 1024
 
-EXIT_CODES = {"port_taken": 3, "disk_full": 4, "data_dir": 5, "database": 6, "queue": 7, "config": 8, "not_ready": 9}
+EXIT_CODES = {
+    "port_taken": 3,
+    "disk_full": 4,
+    "data_dir": 5,
+    "database": 6,
+    "queue": 7,
+    "config": 8,
+    "not_ready": 9,
+    "keys": 14,
+}
 
 
 class StartError(Exception):
@@ -34,6 +43,7 @@ def before_start() -> None:
     check_disk(settings.data_dir)
     check_port(settings.host, settings.port)
     check_database()
+    check_keys()
 
 
 def check_data_dir(path: Path) -> None:
@@ -72,3 +82,10 @@ def check_database() -> None:
         schema.migrate()
     except (DjinnBotError, ValueError) as error:
         raise StartError("database", f"{error} Check DATABASE_URL.") from error
+
+
+def check_keys() -> None:
+    try:
+        crypto.ring()
+    except BadKeys as error:
+        raise StartError("keys", error.message) from error

@@ -24,6 +24,12 @@ class PageSchema(ma.Schema):
     cursor = fields.Str(load_default=None, metadata={"description": "From the Link header of the page before"})
 
 
+class CatalogueSchema(PageSchema):
+    """Base of the query of lists that are short."""
+
+    limit = query_integer(1, MOST, load_default=MOST)
+
+
 def encode(key: str | int) -> str:
     return base64.urlsafe_b64encode(str(key).encode()).decode().rstrip("=")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import marshmallow as ma
@@ -13,22 +14,39 @@ MAX_SAFE = 2**53
 
 
 class RequestSchema(ma.Schema):
-    """A body. `null` means "not given"; `ALIASES` maps further spellings to field names."""
+    """A body. `null` means "not given" except in `NULLABLE`; `ALIASES` maps further spellings to field names."""
 
     ALIASES: dict[str, str] = {}
+    NULLABLE: frozenset[str] = frozenset()
+    CONFLICT = "conflicting_alias"
 
     @ma.pre_load
     def _settle(self, data: Any, **_: Any) -> Any:
         if not isinstance(data, dict):
             return data
         known = {field.data_key or name for name, field in self.fields.items()} | self.ALIASES.keys()
-        given = {name: value for name, value in data.items() if value is not None or name not in known}
+        kept = self.NULLABLE | {alias for alias, name in self.ALIASES.items() if name in self.NULLABLE}
+        given = {name: item for name, item in data.items() if item is not None or name not in known or name in kept}
         for alias in given.keys() & self.ALIASES.keys():
             name, value = self.ALIASES[alias], given.pop(alias)
             if given.setdefault(name, value) != value:
                 reason = {name: [f"{alias} and {name} are given with different values"]}
-                raise Invalid(f"{alias} and {name} say different things", "conflicting_alias", reason)
+                raise Invalid(f"{alias} and {name} say different things", self.CONFLICT, reason)
         return given
+
+
+class EitherSpelling(RequestSchema):
+    """A body whose every field is also read in camelCase."""
+
+    CONFLICT = "conflicting_fields"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ALIASES = {camel(name): name for name in self.fields if camel(name) != name} | self.ALIASES
+
+
+def camel(name: str) -> str:
+    return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
 
 
 class AnswerSchema(ma.Schema):

@@ -29,6 +29,7 @@ class Config:
     redis_url: str = setting("REDIS_URL", "", "redis://...; unset: `djinnbot up` runs its own Valkey")
     auth_enabled: bool = setting("AUTH_ENABLED", True, "false is accepted only on loopback", "bool")
     api_token: str = setting("API_TOKEN", "", "an admin token beside the stored ones")
+    encryption_keys: str = setting("ENCRYPTION_KEYS", "", "id:base64,... the first encrypts; unset: a file in DATA_DIR")
     allowed_hosts: list = setting("ALLOWED_HOSTS", list, "host names accepted beside loopback's", "list")
     cors_origins: list = setting("CORS_ORIGINS", list, "origins that browsers may call from", "list")
     web_workers: int = setting("WEB_WORKERS", 1, "API processes", "int")
@@ -51,6 +52,10 @@ class Config:
     @property
     def token_file(self) -> Path:
         return self.data_dir / "token"
+
+    @property
+    def keys_file(self) -> Path:
+        return self.data_dir / "keys"
 
     @property
     def workspaces_dir(self) -> Path:
@@ -90,6 +95,18 @@ def provider_key(name: str) -> str | None:
 def provider_keys() -> list[str]:
     """Names of the environment variables that hold an API key."""
     return sorted(name for name in os.environ if name.endswith("_API_KEY") and provider_key(name))
+
+
+def secret_values() -> dict[str, str]:
+    """{name: value} of what must never be written anywhere: the process's own keys and tokens."""
+    named = {name: value for name, value in os.environ.items() if name.endswith(("_API_KEY", "_TOKEN"))}
+    ring = get().encryption_keys.split(",")
+    return named | {f"ENCRYPTION_KEYS {entry.partition(':')[0]}": entry.partition(":")[2] for entry in ring}
+
+
+def names() -> frozenset[str]:
+    """The environment variables that the server itself reads."""
+    return frozenset(item.metadata["name"] for item in fields(Config))
 
 
 def environment() -> dict[str, str]:

@@ -23,6 +23,7 @@ _hooks = threading.local()
 
 POOL_SIZE = 40  # connections per process
 UNREACHABLE = (peewee.OperationalError, peewee.InterfaceError)
+SERIAL_LOCK = 7_340_002  # of PostgreSQL's advisory locks
 BUSY_TIMEOUT_MS = 1000  # a blocked SQLite lock stops every greenlet of the process: give up early
 NOW_SQL = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
@@ -149,6 +150,12 @@ def _savepoint() -> Iterator[None]:
 
 def _begin():
     return db.atomic("IMMEDIATE") if dialect() == "sqlite" else db.atomic()
+
+
+def serialize() -> None:
+    """From here to the end of the transaction one caller at a time, for what is rare and must be in order."""
+    if dialect() == "postgres":  # SQLite has one writer anyway
+        execute("SELECT pg_advisory_xact_lock(?)", (SERIAL_LOCK,))
 
 
 def on_commit(call: Callable[[], Any]) -> None:

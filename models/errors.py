@@ -3,6 +3,8 @@
 DjinnBotError                 code, message
 ├── NotFound                  no such thing
 ├── Conflict                  the state forbids it; `allowed` lists what it would permit
+│   └── Unreadable            an encrypted value that no key of the ring decrypts
+├── BadKeys                   the encryption keys are missing, malformed or not those of the database
 ├── Invalid                   well-formed but wrong; `errors` says why by field path
 ├── Unauthorized              no token, or a bad one
 ├── Forbidden                 the token lacks the scope, or the origin is refused
@@ -66,6 +68,14 @@ class Conflict(DjinnBotError):
     def __init__(self, message: str, code: str | None = None, allowed: list[str] | None = None, **details: Any) -> None:
         super().__init__(message, code, **details)
         self.allowed = allowed
+
+
+class Unreadable(Conflict):
+    code = "unreadable"
+
+
+class BadKeys(DjinnBotError):
+    code = "bad_keys"
 
 
 class Invalid(DjinnBotError):

@@ -19,6 +19,7 @@ from models.base import Model, dumps, now_ms
 
 TERMINAL_TYPES = frozenset({"run_complete", "run_failed", "run_cancelled"})
 SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}  # line ends to some readers of a stream
+PLATFORM = "platform"  # the stream of what belongs to no run
 ROWS_PER_INSERT = 100
 
 
@@ -82,6 +83,12 @@ def append(stream: str, last_seq: int, events: Sequence[Event]) -> None:
         for seq, event in enumerate(events, first)
     ]
     insert(rows)
+
+
+def note(event: Event) -> None:
+    """Stores an event of the platform itself, in the enclosing transaction."""
+    database.serialize()
+    append(PLATFORM, head_seq(PLATFORM) + 1, [event])
 
 
 def insert(rows: Sequence[tuple]) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-from models import config
+from models import config, redaction
 
 
 def configure_logs() -> None:
@@ -25,13 +25,16 @@ def configure_logs() -> None:
         if text
         else structlog.processors.JSONRenderer()
     )
+    clean = redaction.log_processor()
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, last],
+        processors=[*shared, structlog.processors.format_exc_info, last, clean],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=last)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last, clean]
+    )
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)

@@ -220,6 +220,7 @@ OWNED = {
     "approvals": "run_id",
     "llm_calls": "run_id",
     "tool_uses": "run_id",
+    "secret_uses": "run_id",
     "run_tags": "run_id",
     "run_agents": "run_id",
     "run_inputs": "run_id",

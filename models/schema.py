@@ -9,11 +9,13 @@ from playhouse.migrations import Runner
 from models import database
 from models.approvals import Approval
 from models.calls import LLMCall, ToolUse
+from models.crypto import Canary
 from models.events import StoredEvent
 from models.idempotency import IdempotencyKey
 from models.leases import Lease
 from models.outbox import Outbox
 from models.runs import Run, RunAgent, RunInput, RunTag
+from models.secrets import Secret, SecretGrant, SecretUse, SecretVersion
 from models.snapshots import Snapshot
 from models.tokens import Ticket, Token
 from models.visits import Attempt, VisitRow
@@ -22,6 +24,7 @@ from models.workers import Worker
 TABLES = [
     Approval,
     Attempt,
+    Canary,
     IdempotencyKey,
     LLMCall,
     Lease,
@@ -30,6 +33,10 @@ TABLES = [
     RunAgent,
     RunInput,
     RunTag,
+    Secret,
+    SecretGrant,
+    SecretUse,
+    SecretVersion,
     Snapshot,
     StoredEvent,
     Ticket,

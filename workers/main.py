@@ -7,9 +7,9 @@ import threading
 import dramatiq
 import structlog
 
-from models import config, database, schema, workers
+from models import config, crypto, database, schema, workers
 from models.logs import configure_logs
-from workers import control, holds, keeper, steps  # noqa: F401 (importing a module registers its actors)
+from workers import control, holds, keeper, maintenance, steps  # noqa: F401 (importing a module registers its actors)
 from workers.agent.feed import flusher
 from workers.broker import broker, ringer
 from workers.claims import Process, release
@@ -26,6 +26,7 @@ def main() -> None:
     configure_logs()
     database.init()
     schema.migrate()
+    crypto.ring()
     Process.worker_id = workers.register(VERSION, arguments.concurrency)
     structlog.contextvars.bind_contextvars(worker=Process.worker_id)
     guard = keeper.Keeper(Process.worker_id, lambda *held: release(*held, why="worker_lost")).start()

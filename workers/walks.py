@@ -49,6 +49,8 @@ class Walk:
     stale: bool = False  # the copy may differ from what is stored
     written: bool = False  # something was saved in the transaction at hand
     asked: dict[int, NeedsPerson] = field(default_factory=dict)  # n -> what its paused visit asks a person
+    grants: list[dict[str, Any]] = field(default_factory=list)  # secrets of the run's agents, encrypted
+    grants_read: float = float("-inf")  # when, by this process's clock
     add: dict[str, float] = field(default_factory=dict)  # usage of ended child runs, to be counted with the next save
 
     @property

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import gevent
 
+from models import redaction
 from models.base import now_ms
-from models.errors import AttemptTimeout, RunTimeout
+from models.errors import AttemptTimeout, RunTimeout, StepError
 from pipelines.state import Visit
 from workers import workspaces
 from workers.agent import prompt, settings
@@ -21,8 +22,9 @@ from workers.walks import Walk
 class Opened:
     """One attempt, made when it runs, so that whatever goes wrong in making it is the attempt's error."""
 
-    def __init__(self, walk: Walk, visit: Visit, hold: Hold, feed: Feed) -> None:
+    def __init__(self, walk: Walk, visit: Visit, hold: Hold, feed: Feed, until_settled: contextlib.ExitStack) -> None:
         self.walk, self.visit, self.hold, self.feed = walk, visit, hold, feed
+        self._until_settled = until_settled
 
     def run(self) -> Answer:
         """The step's answer. Raises a StepError (a timeout among them) or LeaseLost."""
@@ -30,14 +32,32 @@ class Opened:
         if chosen.toolbox.specs:
             _prepare_workspace(self.walk, self.visit)
             _write_progress(self.walk, self.visit)
-        with _deadline(self.walk, self.visit, chosen.timeout_seconds):
+        self._keep_silent(chosen.granted.redactor)
+        with _cleaned_errors(self.feed), _deadline(self.walk, self.visit, chosen.timeout_seconds):
             return Attempt(self.walk, self.visit, self.hold, chosen, self.feed).run()
+
+    def _keep_silent(self, redactor: redaction.Redactor) -> None:
+        """Whatever is written of this attempt, its log lines included, shows no secret."""
+        if redactor:
+            self.feed.redactor = redactor
+            self._until_settled.enter_context(redaction.active(redactor))
 
 
 @contextlib.contextmanager
 def opened(walk: Walk, visit: Visit, hold: Hold) -> Iterator[Opened]:
-    with Feed(walk.run, visit, hold) as feed:
-        yield Opened(walk, visit, hold, feed)
+    with Feed(walk.run, visit, hold) as feed, contextlib.ExitStack() as until_settled:
+        yield Opened(walk, visit, hold, feed, until_settled)
+
+
+@contextlib.contextmanager
+def _cleaned_errors(feed: Feed) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.args = tuple(feed.clean_error(arg) for arg in error.args)
+        if isinstance(error, StepError):
+            error.message = feed.clean_error(error.message)
+        raise
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 
+from models import redaction
 from models.base import new_id
 from models.errors import ConfigError, ContextTooLong, ProviderRejected, ProviderTransient, Refused, StepError
 from workers.agent.budget import WRAP_UP, Budget
@@ -92,7 +93,7 @@ class Caller:
                     pieces.append(piece)
         finally:
             stream.close()
-        return assistant_message(pieces), usage, done, first
+        return _cleaned(assistant_message(pieces), self.feed.redactor), usage, done, first
 
     def _feed(self, piece: Piece, number: int) -> None:
         if isinstance(piece, Text):
@@ -101,6 +102,20 @@ class Caller:
             self.feed.add("agent_thinking", number, piece.text)
         else:
             self.feed.hold.check()
+
+
+def _cleaned(message: Message, redactor: redaction.Redactor) -> Message:
+    """Before anybody sees it. A thinking block that had to be changed is left out: its signature would not match."""
+    if not redactor:
+        return message
+    clean = redactor.clean_all
+    calls = (
+        dataclasses.replace(call, arguments=clean(call.arguments), problem=clean(call.problem))
+        for call in message.tool_calls
+    )
+    thinking = (block for block in message.thinking if redactor.clean(block.text) == block.text)
+    content = clean(message.content)
+    return dataclasses.replace(message, content=content, tool_calls=tuple(calls), thinking=tuple(thinking))
 
 
 def _ms_since(started: float) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from typing import Any
 
 import structlog
 
-from models import database, runs
+from models import database, redaction, runs
 from models.errors import LeaseLost, Unavailable
 from models.events import Event
 from models.runs import Run
@@ -34,6 +35,8 @@ class Feed:
         self.hold = hold
         self._run, self._visit = run, visit
         self._pieces: Pieces = []
+        self.redactor = redaction.NOTHING  # for what this attempt writes
+        self._streams: dict[tuple[str, int], redaction.Stream] = {}
         self.lock = threading.Lock()
         self._flushed = time.monotonic()
 
@@ -47,6 +50,8 @@ class Feed:
     def add(self, type: str, turn: int, text: str) -> None:
         """One piece of `agent_output` or `agent_thinking`. Raises LeaseLost if this attempt was taken away."""
         self.hold.check()
+        if self.redactor:
+            text = self._streams.setdefault((type, turn), redaction.Stream(self.redactor)).feed(text)
         if text:
             self._pieces.append((type, turn, text))
         if not flusher.running and time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -55,7 +60,13 @@ class Feed:
     def take(self) -> list[Event]:
         """The events of what is pending; they are the caller's to store. Call it outside a transaction."""
         with self.lock:
+            self._pieces += [(*place, rest) for place, stream in self._streams.items() if (rest := stream.rest())]
+            self._streams.clear()
             return self.events(self.swap())
+
+    def clean_error(self, text: Any) -> Any:
+        """The text of an error as it may be written: without the step's secrets and the server's own."""
+        return redaction.server().clean_all(self.redactor.clean_all(text))
 
     def swap(self) -> Pieces:
         """What is pending, which then is no longer."""

@@ -149,20 +149,21 @@ class Journal:
 
     def failed(self, number: int, call_id: str, provider: str, model: str, error: Exception, duration_ms: int) -> None:
         """Records a call that brought no answer."""
+        text = self._feed.clean_error(str(error))[:4000]
         row = {
             "id": call_id,
             **self.line(number),
             "provider": provider,
             "model": model,
             "status": "error",
-            "error": str(error)[:4000],
+            "error": text,
             "duration_ms": duration_ms,
             "raw_usage": {},
             "created_at": now_ms(),
         }
         turn = Turn(number, Message("assistant", ""), Usage(), "error", row | _nothing_used())
         event = self.call_event(turn)
-        event.payload["error"] = str(error)[:4000]
+        event.payload["error"] = text
         self._write([*self._feed.take(), event], {"llm_calls": 1}, lambda: LLMCall.add(row), turn)
 
     def keep(self, turn: Turn, uses: Sequence[dict[str, Any]]) -> None:

@@ -71,7 +71,7 @@ class Attempt:
         self.messages: list[Message] = [Message("user", visit.prompt)]
         self.repairs = 0
         self.seen_calls: Counter = Counter()
-        self.context = tools.Context(workspace=walk.workspace)
+        self.context = tools.Context(walk.workspace, env=settings.granted.env, clean=feed.redactor.clean)
 
     def run(self) -> Answer:
         """The step's answer. Raises a StepError, or LeaseLost."""
@@ -196,6 +196,7 @@ class Attempt:
     def _accept(
         self, turn: Turn, outputs: dict[str, str], text: str, call: ToolCall | None = None, value: Any = None
     ) -> Answer | None:
+        outputs = self.feed.redactor.clean_all(outputs)  # some come from files
         problem = output_rules.failure(outputs, text)
         if problem is not None:
             raise self._failed(turn, AgentFailed(problem))

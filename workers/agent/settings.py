@@ -13,6 +13,7 @@ from models.events import decode
 from pipelines import personas
 from pipelines.definition import MAX_RETRIES, MAX_TURNS, TIMEOUT_SECONDS, Step
 from pipelines.state import State, Visit
+from workers.agent import grants
 from workers.agent.toolbox import Toolbox
 from workers.clients.llm import registry
 from workers.tools.base import DEFAULT_TOOLS
@@ -36,6 +37,7 @@ class Settings:
     models: tuple[str, ...]  # the chosen one, then its fallbacks
     system: str
     toolbox: Toolbox
+    granted: grants.Granted
     thinking_level: str | None
     max_turns: int
     timeout_seconds: float  # of the whole attempt, all takeovers together
@@ -71,6 +73,7 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
         models=(visit.model, *_fallbacks(walk, visit, step, agent)),
         system=_system(walk, visit.agent_id),
         toolbox=_tools(step, agent),
+        granted=grants.of(walk, visit),
         thinking_level=_first(step.thinking_level, agent.get("thinking_level"), None),
         max_turns=_first(step.max_turns, agent.get("max_turns"), MAX_TURNS),
         timeout_seconds=_first(step.timeout_seconds, agent.get("timeout"), TIMEOUT_SECONDS),

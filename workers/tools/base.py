@@ -38,6 +38,7 @@ class Context:
     workspace: Path
     timeout: float = 120.0  # seconds of one call
     env: dict[str, str] = field(default_factory=dict)  # what commands see beside the sandbox's own
+    clean: Callable[[str], str] = str  # takes the secrets out of a result
     key: str = ""
 
 
@@ -65,18 +66,18 @@ def run(tool: Tool, context: Context, arguments: dict[str, Any]) -> Outcome:
     if found := problems(tool.parameters, arguments):
         return Outcome(f"Error: invalid arguments for {tool.name}: " + "; ".join(found), is_error=True)
     try:
-        return Outcome(clip(tool.call(context, arguments)))
+        return Outcome(clip(context.clean(tool.call(context, arguments))))
     except (LeaseLost, StaleState, StepError):
         raise
     except (ToolError, DjinnBotError) as error:
-        return _failed(error)
+        return _failed(context, error)
     except Exception as error:
         logging.getLogger(__name__).exception("tool %s failed", tool.name)
-        return _failed(error)
+        return _failed(context, error)
 
 
-def _failed(error: Exception) -> Outcome:
-    return Outcome(clip(f"Error: {error or type(error).__name__}"), is_error=True)
+def _failed(context: Context, error: Exception) -> Outcome:
+    return Outcome(clip(context.clean(f"Error: {error or type(error).__name__}")), is_error=True)
 
 
 def problems(schema: dict[str, Any], arguments: Any) -> list[str]:

@@ -1,0 +1,200 @@
+"""Secrets: what agents may know and nobody may read."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import g
+from flask.views import MethodView
+
+from api import etags
+from api.blueprint import Blueprint, needs
+from api.paging import decode, link
+from api.resources import secret_schemas as schemas
+from api.resources.control_schemas import NothingSchema
+from models import database, events, secret_views, secrets
+from models.errors import NotFound
+from models.events import Event
+from models.secrets import Secret
+from workers import maintenance
+
+blueprint = Blueprint("secrets", "secrets", url_prefix="/v1", description="What agents may know and nobody may read")
+CHANGES_BY_ITSELF = ("last_used_at", "last_used_by")
+
+
+@blueprint.route("/secrets")
+class Secrets(MethodView):
+    @needs("read")
+    @blueprint.arguments(schemas.SecretFilterSchema, location="query")
+    @blueprint.response(200, schemas.SecretSchema(many=True))
+    def get(self, query):
+        """Secrets by name, without their values"""
+        cursor, limit = decode(query.pop("cursor")), query.pop("limit")
+        return link(secret_views.page(limit + 1, cursor, **query), limit, lambda secret: secret["name"].lower())
+
+    @needs("admin")
+    @blueprint.arguments(schemas.CreateSecretSchema, example=schemas.EXAMPLE)
+    @blueprint.response(201, schemas.SecretSchema)
+    @blueprint.errors(409)
+    def post(self, body):
+        """Store a secret, encrypted"""
+        body.pop("scope", None)
+        with database.transaction():
+            secret = secrets.create(**body, by=g.token.name)
+            written(secret)
+            shown, headers = answered(secret)
+        return shown, headers | {"Location": f"/v1/secrets/{secret.id}"}
+
+
+@blueprint.route("/secrets/types")
+class SecretTypes(MethodView):
+    @needs("read")
+    @blueprint.response(200, schemas.TypeSchema(many=True))
+    def get(self):
+        """The kinds of secrets"""
+        return [{"value": value, "label": label} for value, label in secrets.TYPES.items()]
+
+
+@blueprint.route("/secrets/rekey")
+class SecretsRekey(MethodView):
+    @needs("admin")
+    @blueprint.arguments(NothingSchema, required=False, example={})
+    @blueprint.response(202, schemas.RekeySchema)
+    def post(self, _):
+        """Re-encrypt everything under the newest key; ask again until `total` is 0"""
+        with database.transaction():
+            return maintenance.rekey()
+
+
+@blueprint.route("/secrets/<name:name>")
+class SecretByName(MethodView):
+    @needs("read")
+    @blueprint.response(200, schemas.SecretSchema)
+    @blueprint.errors(404)
+    def get(self, name):
+        """One secret, by name or id"""
+        return answered(secrets.find(name))
+
+    @needs("admin")
+    @blueprint.arguments(schemas.UpdateSecretSchema, example={"value": "ghp_abcdefghij0123456789"})
+    @blueprint.response(200, schemas.SecretSchema)
+    @blueprint.errors(404, 409, 412)
+    def put(self, body, name):
+        """Change a secret; a new value is a new version"""
+        with database.transaction():
+            secret = locked(name)
+            if secrets.update(secret, body, g.token.name):
+                written(secret)
+            return answered(secret)
+
+    @needs("admin")
+    @blueprint.response(204)
+    @blueprint.errors(404, 412)
+    def delete(self, name):
+        """Destroy a secret with its versions and grants"""
+        with database.transaction():
+            secret = locked(name)
+            secrets.delete(secret)
+            told(secret, "secret_deleted")
+
+
+@blueprint.route("/secrets/<name:name>/versions")
+class SecretVersions(MethodView):
+    @needs("read")
+    @blueprint.response(200, schemas.VersionSchema(many=True))
+    @blueprint.errors(404)
+    def get(self, name):
+        """The versions that are kept, newest first; never their values"""
+        secret = secrets.find(name)
+        return [secret_views.version(secret, kept) for kept in secrets.versions(secret)]
+
+
+@blueprint.route("/secrets/<name:name>/versions/<int:number>/restore")
+class SecretVersionRestore(MethodView):
+    @needs("admin")
+    @blueprint.arguments(NothingSchema, required=False, example={})
+    @blueprint.response(200, schemas.SecretSchema)
+    @blueprint.errors(404, 409, 412)
+    def post(self, _, name, number):
+        """Make an older value the current one, as a new version"""
+        with database.transaction():
+            secret = locked(name)
+            secrets.restore(secret, number, g.token.name)
+            written(secret)
+            return answered(secret)
+
+
+@blueprint.route("/secrets/<name:name>/grant/<id:agent_id>")
+class SecretGrant(MethodView):
+    @needs("admin")
+    @blueprint.arguments(NothingSchema, required=False, example={})
+    @blueprint.response(200, schemas.GrantSchema)
+    @blueprint.errors(404, 409)
+    def post(self, _, name, agent_id):
+        """Let an agent's steps have the secret in their environment"""
+        with database.transaction():
+            return secret_views.grant(secrets.grant(locked(name), agent(agent_id), g.token.name))
+
+    @needs("admin")
+    @blueprint.response(204)
+    @blueprint.errors(404)
+    def delete(self, name, agent_id):
+        """Take the secret from an agent"""
+        with database.transaction():
+            secrets.revoke(locked(name), agent(agent_id))
+
+
+@blueprint.route("/secrets/agents/<id:agent_id>")
+class SecretsOfAgent(MethodView):
+    @needs("read")
+    @blueprint.response(200, schemas.SecretSchema(many=True))
+    @blueprint.errors(404)
+    def get(self, agent_id):
+        """What an agent has been granted, without values"""
+        return secret_views.page(1000, None, agent_id=agent(agent_id))
+
+
+@blueprint.route("/secrets/agents/<id:agent_id>/env")
+class SecretEnvironment(MethodView):
+    @needs("worker")
+    @blueprint.response(200, schemas.EnvironmentSchema)
+    @blueprint.errors(404, 409)
+    def get(self, agent_id):
+        """The values that an agent has been granted, by variable"""
+        with database.transaction():
+            rows = secrets.granted([agent(agent_id)])
+            secrets.used([row["secret_id"] for row in rows], g.token.name)
+        return {"agent_id": agent_id, "env": {row["env_key"]: value_of(row) for row in rows}}
+
+
+def value_of(row: dict[str, Any]) -> str:
+    return secrets.decrypted(row["secret_id"], row["version"], row["value"])
+
+
+def locked(name: str) -> Secret:
+    """The secret, not to be changed by others in this transaction. Raises NotFound, PreconditionFailed."""
+    database.serialize()
+    secret = secrets.find(name)
+    etags.check(etags.of(secret_views.one(secret), CHANGES_BY_ITSELF))
+    return secret
+
+
+def answered(secret: Secret) -> Any:
+    shown = secret_views.one(secret)
+    return etags.answer(shown, etags.of(shown, CHANGES_BY_ITSELF))
+
+
+def written(secret: Secret) -> None:
+    told(secret, "secret_written")
+
+
+def told(secret: Secret, type: str) -> None:
+    events.note(Event(type, payload={"secret_id": secret.id, "name": secret.name}))
+
+
+def agent(agent_id: str) -> str:
+    """Raises NotFound for what cannot be an agent's id."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", agent_id):
+        raise NotFound(f"Agent {agent_id} not found", "agent_not_found")
+    return agent_id

@@ -1,0 +1,66 @@
+"""Secrets of a step: what its agent's commands see, and what must not be written in the run at all."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from models import database, secrets
+from models.errors import ConfigError, Unreadable
+from models.redaction import NOTHING, Redactor
+from pipelines.state import Visit
+from workers.walks import Walk
+
+FRESH_SECONDS = 1.0  # a walk that goes on for longer looks again
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """`env`: the agent's own secrets by variable; `redactor`: for those of every agent that shares the workspace."""
+
+    env: dict[str, str] = field(default_factory=dict)
+    redactor: Redactor = NOTHING
+
+
+NONE = Granted()
+
+
+def of(walk: Walk, visit: Visit) -> Granted:
+    """What the visit's agent has been granted. Raises ConfigError if it cannot be decrypted."""
+    if time.monotonic() - walk.grants_read > FRESH_SECONDS:
+        agents = sorted({step.agent for step in walk.pipeline.steps.values() if step.agent})
+        with database.connection():
+            walk.grants = secrets.granted(agents) if agents else []
+        walk.grants_read = time.monotonic()
+    return _open(walk.grants, walk.run.id, visit.agent_id) if walk.grants else NONE
+
+
+def _open(rows: list[dict[str, Any]], run_id: str, agent_id: str) -> Granted:
+    env, known = {}, {}
+    for row in rows:
+        mine = row["agent_id"] == agent_id
+        value = _value(row, needed=mine)
+        if value is not None:
+            known[row["name"]] = value
+            env |= {row["env_key"]: value} if mine else {}
+    _note_use([row for row in rows if row["agent_id"] == agent_id], run_id, agent_id)
+    return Granted(env, Redactor(known))
+
+
+def _value(row: dict[str, Any], needed: bool) -> str | None:
+    try:
+        return secrets.decrypted(row["secret_id"], row["version"], row["value"])
+    except Unreadable as error:
+        if needed:
+            raise ConfigError(f"Secret {row['name']} cannot be decrypted", "secret_unreadable") from error
+        return None  # nobody can have it, so nobody can give it away
+
+
+def _note_use(rows: list[dict[str, Any]], run_id: str, agent_id: str) -> None:
+    if not rows:
+        return
+    with database.transaction():
+        secrets.used([row["secret_id"] for row in rows], agent_id)
+        for row in rows:
+            secrets.first_use(row["secret_id"], run_id)
