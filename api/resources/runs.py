@@ -8,7 +8,7 @@ import orjson
 from flask import Response, g, request
 from flask.views import MethodView
 
-from api import definitions, details
+from api import definitions, details, etags
 from api.blueprint import Blueprint, needs
 from api.idempotency import idempotent
 from api.paging import decode, link
@@ -67,9 +67,10 @@ class RunById(MethodView):
 
     @needs("admin")
     @blueprint.response(204)
-    @blueprint.errors(404, 409)
+    @blueprint.errors(404, 409, 412)
     def delete(self, run_id):
         """Remove a run that is over, with its child runs, events and workspace"""
+        etags.check(details.etag(run_views.fetch(run_id)))
         commands.remove(run_id)
 
 

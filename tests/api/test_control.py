@@ -144,6 +144,12 @@ def test_a_live_run_is_not_removed(api, pending):
     assert (answer.status_code, answer.json["code"]) == (409, "run_active")
 
 
+def test_a_run_that_has_changed_meanwhile_is_not_removed(api, finished):
+    url = f"/v1/runs/{finished.run_id}"
+    assert api.delete(url, headers={"If-Match": '"1.1"'}).status_code == 412
+    assert api.delete(url, headers={"If-Match": api.get(url).headers["ETag"]}).status_code == 204
+
+
 @on_sqlite
 def test_removal_needs_an_admin(anyone, pending):
     sent = {"Authorization": f"Bearer {tokens.create('r', 'run')[1]}"}
