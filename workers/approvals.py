@@ -39,6 +39,8 @@ def decide(
     approval = approvals.get(approval_id)
     if decision not in approval.options:
         raise Invalid(f"{decision!r} is no option of {approval_id}", errors={"decision": [_one_of(approval.options)]})
+    if approval.kind == "budget" and decision == "raise" and not any((data or {}).get(name) for name in _RAISES):
+        raise Invalid("Say by how much", errors={"data": [f"needs one of: {', '.join(_RAISES)}"]})
     if approval.approvers and by not in approval.approvers:
         raise Forbidden(f"Only {', '.join(approval.approvers)} may decide {approval_id}")
     _settle(approval, "decided", decision, comment, data or {}, by)

@@ -14,7 +14,7 @@ from models.runs import TASK_HEAD, Run, RunInput
 from models.status import TERMINAL, RunStatus, StepStatus
 from pipelines import rewind
 from pipelines.catalog import Entry
-from pipelines.definition import Pipeline
+from pipelines.definition import Pipeline, fold
 from pipelines.state import Visit
 from workers import approvals, saves, walks, workspaces
 from workers.broker import doorbell
@@ -306,7 +306,8 @@ def fork(
         entry = _definition(walk, changes.get("pipeline") or "pinned", latest)
         rewound = rewind.to(walk.state, from_step, source.failed_step)
         _refuse_lost_steps(rewound.visits, entry)
-        history = _copied(rewound.visits, run_id, changes.get("outputs") or {})
+        outputs = {fold(name): text for name, text in (changes.get("outputs") or {}).items()}
+        history = _copied(rewound.visits, run_id, outputs)
         fork_id = new_id("run_")
         _add(fork_id, _forked(fork_id, walk, entry, from_step, rewound.cut, changes, by), walk, changes)
         _save_history(fork_id, 1, history)
