@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models import config, outbox, runs
+from models import config, runs
 from models.errors import ChildFailed, ConfigError
 from models.events import Event
 from models.runs import Run
@@ -72,7 +72,7 @@ def settle_ended(walk: Walk) -> None:
 
 
 def _settle(walk: Walk, visit: Visit, child: Run) -> None:
-    outbox.answered(walk.run.id, f"child.{child.id}")
+    walk.answered.append(f"child.{child.id}")
     walk.add = {name: walk.add.get(name, 0) + getattr(child, name) for name in COUNTERS}
     visit.usage = walks.usage(child)
     walk.state.touch(visit)

@@ -47,7 +47,7 @@ def _claim(walk: Walk) -> Visit | None:
         run.started_at = now_ms()
         changes = {"to": RunStatus.RUNNING, "started_at": run.started_at}
         first = [walks.event(run, "run_started", pipeline_id=run.pipeline_id)]
-        outbox.answered(run.id, "")
+        walk.answered.append("")
         if walk.state.visits:
             plan.enter_queued(walk.state)
         else:
@@ -117,7 +117,7 @@ def _begin(walk: Walk, visit: Visit) -> list[Event]:
 
 def _answer(walk: Walk, visit: Visit) -> None:
     if visit.n in walk.stored:
-        outbox.answered(walk.run.id, walks.ref(visit))
+        walk.answered.append(walks.ref(visit))
 
 
 def _refuse_if_late(walk: Walk, visit: Visit) -> None:

@@ -83,6 +83,8 @@ def _stamp(changed: Iterable[Visit]) -> None:
 def _tell_others(walk: Walk) -> None:
     """Who must hear of it: workers, the parent run, child runs, people."""
     run, changed = walk.run, walk.state.changed.values()
+    for ref in walk.answered:
+        outbox.answered(run.id, ref)
     cancelled = [visit for visit in changed if visit.status == StepStatus.CANCELLED]
     for visit in cancelled:
         outbox.answered(run.id, walks.ref(visit))

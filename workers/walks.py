@@ -52,6 +52,7 @@ class Walk:
     grants: list[dict[str, Any]] = field(default_factory=list)  # secrets of the run's agents, encrypted
     grants_read: float = float("-inf")  # when, by this process's clock
     add: dict[str, float] = field(default_factory=dict)  # usage of ended child runs, to be counted with the next save
+    answered: list[str] = field(default_factory=list)  # doorbells that go with the next save, once the run is locked
 
     @property
     def facts(self) -> Facts:
@@ -78,7 +79,7 @@ class Walk:
         if self.written:
             self.state.saved()
             self.remember()
-            self.written, self.asked, self.add = False, {}, {}
+            self.written, self.asked, self.add, self.answered = False, {}, {}, []
 
 
 def load(run_id: str) -> Walk:
@@ -102,7 +103,7 @@ def _load_state(walk: Walk) -> None:
     run = walk.run
     history = [_visit(row) for row in visits.of_run(run.id, run.epoch)]
     given = context_fields(walk.inputs.human_context)
-    walk.written, walk.asked, walk.add = False, {}, {}
+    walk.written, walk.asked, walk.add, walk.answered = False, {}, {}, []
     walk.state = State(walk.pipeline, history, epoch=run.epoch, version=run.plan_version, given=given)
     walk.remember()
 
