@@ -5,19 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, g
 from flask.json.provider import JSONProvider
 from werkzeug.routing import BaseConverter
 
 from api import auth, dashboard, errors, sse
-from api.resources import approvals, control, events, ledger, pipelines, runs, secrets, site, status, steps
+from api.resources import (
+    approvals,
+    audit,
+    control,
+    events,
+    ledger,
+    pipelines,
+    runs,
+    secrets,
+    site,
+    status,
+    steps,
+    tokens,
+)
 from api.spec import OPTIONS, Api
-from models import config, crypto, database, schema, tokens
+from models import config, crypto, database, schema
 from models.logs import configure_logs
+from models.tokens import first_token
 from pipelines.seeding import seed
 from workers.broker import ringer
 from workers.publisher import publisher
 
+RESOURCES = (status, pipelines, runs, control, steps, events, approvals, ledger, secrets, tokens, audit)
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -68,7 +83,7 @@ def create_app(start: bool = True) -> Flask:
     auth.register(app)
     app.after_request(protect)
     app.teardown_request(release)
-    for resource in (status, pipelines, runs, control, steps, events, approvals, ledger, secrets):
+    for resource in RESOURCES:
         documented.register_blueprint(resource.blueprint)
     app.extensions["openapi"] = documented.spec.to_dict()
     app.register_blueprint(site.blueprint)
@@ -91,7 +106,7 @@ def begin() -> None:
     crypto.ring()
     if not config.get().api_token:
         with database.connection():
-            tokens.first_token(config.get().token_file)
+            first_token(config.get().token_file)
     seed(config.get().agents_dir)
     publisher.start()
     ringer.start()
@@ -101,6 +116,8 @@ def begin() -> None:
 def protect(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    if "request_id" in g:  # it stands in the audit log
+        response.headers["X-Request-Id"] = g.request_id
     return response
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.exceptions import BadRequest, MisdirectedRequest, UnsupportedMediaType
 
+from api.audited import refusals
 from api.blueprint import view_of
 from models import config, tokens
 from models.errors import Forbidden, Invalid, Unauthorized, Unavailable
@@ -29,7 +30,16 @@ def register(app: Flask) -> None:
 
 
 def gate() -> Response | None:
-    """Everything that is checked before a view runs."""
+    """Everything that is checked before a view runs; who comes with a token and is refused is recorded."""
+    try:
+        return check(request)
+    except (Unauthorized, Forbidden) as refusal:
+        if "Authorization" in request.headers:
+            refusals.note(refusal)
+        raise
+
+
+def check(request: Request) -> Response | None:
     check_host(request)
     check_origin(request)
     if request.method == "OPTIONS" and PREFLIGHT in request.headers:

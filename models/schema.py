@@ -8,6 +8,7 @@ from playhouse.migrations import Runner
 
 from models import database
 from models.approvals import Approval
+from models.audit import AuditRow
 from models.calls import LLMCall, ToolUse
 from models.crypto import Canary
 from models.events import StoredEvent
@@ -24,6 +25,7 @@ from models.workers import Worker
 TABLES = [
     Approval,
     Attempt,
+    AuditRow,
     Canary,
     IdempotencyKey,
     LLMCall,

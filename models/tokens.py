@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
 import secrets
+import zlib
 from pathlib import Path
+from typing import Any
 
 import peewee
 
 from models import database
 from models.base import Model, new_id, now_ms
-from models.errors import Forbidden, Unauthorized
+from models.errors import Conflict, Forbidden, NotFound, Unauthorized
 
 PREFIX = "djb_"
 SCOPES = {"read": 1, "run": 2, "admin": 3}  # the ladder; `worker` stands beside it
+SHOWN = ("id", "name", "scope", "prefix", "created_at", "created_by", "expires_at", "last_used_at", "last_used_ip")
 TICKET_SECONDS = 60
 TOUCH_MS = 60_000  # how stale `last_used_at` may be
 
@@ -46,6 +50,10 @@ class Token(Model):
     def live(self) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now_ms())
 
+    def as_dict(self) -> dict[str, Any]:
+        """The Token object of the API."""
+        return {name: getattr(self, name) for name in (*SHOWN, "revoked_at")}
+
 
 class Ticket(Model):
     hash = peewee.TextField(primary_key=True)
@@ -63,9 +71,19 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def checksum(text: str) -> str:
+    """Six characters that tell a mistyped token from an unknown one."""
+    return base64.urlsafe_b64encode(zlib.crc32(text.encode()).to_bytes(4)).decode().rstrip("=")
+
+
+def well_formed(secret: str) -> bool:
+    return secret.startswith(PREFIX) and secret[-6:] == checksum(secret[:-6])
+
+
 def create(name: str, scope: str, created_by: str | None = None, expires_at: int | None = None) -> tuple[Token, str]:
     """(the row, the token in plain, which is shown this once)."""
     secret = PREFIX + secrets.token_urlsafe(32)
+    secret += checksum(secret)
     token = Token.create(
         id=new_id("tok_"),
         name=name,
@@ -98,11 +116,56 @@ def find(secret: str, configured: str = "") -> Token:
     """The live token that is `secret`. Raises Unauthorized."""
     if configured and hmac.compare_digest(secret.encode(), configured.encode()):
         return operator(configured)
+    if not well_formed(secret):
+        raise Unauthorized("This is no token of ours, or a mistyped one")
     found = database.rows("SELECT * FROM tokens WHERE hash = ?", (digest(secret),))  # on the path of every request
     token = Token(**found[0]) if found else None
     if token is None or not token.live:
         raise Unauthorized("The token is unknown, expired or revoked")
     return token
+
+
+def get(token_id: str) -> Token:
+    """Raises NotFound."""
+    found = Token.fetch("id = ?", (token_id,))
+    if not found:
+        raise missing(token_id)
+    return found[0]
+
+
+def missing(token_id: str) -> NotFound:
+    return NotFound(f"Token {token_id} not found", "token_not_found")
+
+
+def page(limit: int, before: str | None) -> list[Token]:
+    """Up to `limit` tokens, newest first, older than token `before`; the revoked ones too."""
+    condition, params = ("id < ?", [before]) if before else ("1 = 1", [])
+    return Token.fetch(f"{condition} ORDER BY id DESC LIMIT ?", [*params, limit])
+
+
+def change(token: Token, **columns: Any) -> None:
+    """Writes what has changed, in the enclosing transaction. Raises Conflict if no live admin token would be left."""
+    database.serialize()
+    was_live = token.live
+    for name, value in columns.items():
+        setattr(token, name, value)
+    if token.scope == "admin" and was_live and not token.live and not _other_admins(token):
+        raise Conflict("This is the last live admin token", "last_admin_token")
+    Token.update(columns).where(Token.id == token.id).execute()
+
+
+def _other_admins(token: Token) -> bool:
+    return any(other.live for other in Token.fetch("scope = 'admin' AND id <> ?", (token.id,)))
+
+
+def rotate(token: Token, by: str, grace_ms: int) -> tuple[Token, str]:
+    """(a new token like this one, its plain text); the old one is accepted for the grace time. Raises Conflict."""
+    if not token.live:
+        raise Conflict(f"Token {token.id} is revoked or expired", "token_not_live")
+    made, secret = create(token.name, token.scope, by, token.expires_at)
+    end = now_ms() + grace_ms
+    change(token, expires_at=min(end, token.expires_at or end))
+    return made, secret
 
 
 def touch(token: Token, ip: str | None) -> None:

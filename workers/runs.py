@@ -381,5 +381,4 @@ def remove(run_id: str) -> None:
             runs.delete(member)
             run_search.remove(member)
         outbox.withdraw(run_id)
-    for member in family:
-        workspaces.remove(member)
+        database.on_commit(lambda: [workspaces.remove(member) for member in family])

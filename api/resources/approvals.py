@@ -6,6 +6,7 @@ from flask import g
 from flask.views import MethodView
 from marshmallow import fields, validate
 
+from api.audited import recorded
 from api.blueprint import Blueprint, needs
 from api.paging import PageSchema, decode, link
 from api.schemas import MAX_SAFE, AnswerSchema, Number, RequestSchema, integer, text
@@ -86,4 +87,5 @@ class ApprovalById(MethodView):
     @blueprint.errors(404, 409)
     def post(self, body, approval_id):
         """Decide, once; the run goes on at that moment"""
-        return commands.decide(approval_id, **body, by=g.token.name).as_dict()
+        with recorded("approval.decide", "approval", approval_id, decision=body["decision"]):
+            return commands.decide(approval_id, **body, by=g.token.name).as_dict()

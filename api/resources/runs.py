@@ -9,6 +9,7 @@ from flask import Response, g, request
 from flask.views import MethodView
 
 from api import definitions, details, etags
+from api.audited import recorded
 from api.blueprint import Blueprint, needs
 from api.idempotency import idempotent
 from api.paging import decode, link
@@ -70,8 +71,9 @@ class RunById(MethodView):
     @blueprint.errors(404, 409, 412)
     def delete(self, run_id):
         """Remove a run that is over, with its child runs, events and workspace"""
-        etags.check(details.etag(run_views.fetch(run_id)))
-        commands.remove(run_id)
+        with recorded("run.delete", "run", run_id):
+            etags.check(details.etag(run_views.fetch(run_id)))
+            commands.remove(run_id)
 
 
 @blueprint.route("/runs/<id:run_id>/cancel")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import g
 from flask.views import MethodView
 
 from api import etags
+from api.audited import Entry, recorded
 from api.blueprint import Blueprint, needs
 from api.paging import decode, link
 from api.resources import secret_schemas as schemas
@@ -40,8 +43,9 @@ class Secrets(MethodView):
     def post(self, body):
         """Store a secret, encrypted"""
         body.pop("scope", None)
-        with database.transaction():
+        with recorded("secret.create", "secret") as entry:
             secret = secrets.create(**body, by=g.token.name)
+            entry.object_id, entry.detail = secret.id, {name: body[name] for name in body if name != "value"}
             written(secret)
             shown, headers = answered(secret)
         return shown, headers | {"Location": f"/v1/secrets/{secret.id}"}
@@ -63,8 +67,10 @@ class SecretsRekey(MethodView):
     @blueprint.response(202, schemas.RekeySchema)
     def post(self, _):
         """Re-encrypt everything under the newest key; ask again until `total` is 0"""
-        with database.transaction():
-            return maintenance.rekey()
+        with recorded("secret.rekey", "key") as entry:
+            job = maintenance.rekey()
+            entry.object_id, entry.detail = job["to"], job
+        return job
 
 
 @blueprint.route("/secrets/<name:name>")
@@ -82,19 +88,19 @@ class SecretByName(MethodView):
     @blueprint.errors(404, 409, 412)
     def put(self, body, name):
         """Change a secret; a new value is a new version"""
-        with database.transaction():
-            secret = locked(name)
-            if secrets.update(secret, body, g.token.name):
+        with changing(name, "secret.update") as (secret, entry):
+            entry.detail["fields"] = secrets.update(secret, body, g.token.name)
+            entry.changed = bool(entry.detail["fields"])
+            if entry.changed:
                 written(secret)
-            return answered(secret)
+        return answered(secret)
 
     @needs("admin")
     @blueprint.response(204)
     @blueprint.errors(404, 412)
     def delete(self, name):
         """Destroy a secret with its versions and grants"""
-        with database.transaction():
-            secret = locked(name)
+        with changing(name, "secret.delete") as (secret, _):
             secrets.delete(secret)
             told(secret, "secret_deleted")
 
@@ -118,11 +124,10 @@ class SecretVersionRestore(MethodView):
     @blueprint.errors(404, 409, 412)
     def post(self, _, name, number):
         """Make an older value the current one, as a new version"""
-        with database.transaction():
-            secret = locked(name)
+        with changing(name, "secret.restore", version=number) as (secret, _):
             secrets.restore(secret, number, g.token.name)
             written(secret)
-            return answered(secret)
+        return answered(secret)
 
 
 @blueprint.route("/secrets/<name:name>/grant/<id:agent_id>")
@@ -133,16 +138,16 @@ class SecretGrant(MethodView):
     @blueprint.errors(404, 409)
     def post(self, _, name, agent_id):
         """Let an agent's steps have the secret in their environment"""
-        with database.transaction():
-            return secret_views.grant(secrets.grant(locked(name), agent(agent_id), g.token.name))
+        with changing(name, "secret.grant", agent_id=agent(agent_id)) as (secret, _):
+            return secret_views.grant(secrets.grant(secret, agent_id, g.token.name))
 
     @needs("admin")
     @blueprint.response(204)
     @blueprint.errors(404)
     def delete(self, name, agent_id):
         """Take the secret from an agent"""
-        with database.transaction():
-            secrets.revoke(locked(name), agent(agent_id))
+        with changing(name, "secret.revoke", agent_id=agent(agent_id)) as (secret, _):
+            secrets.revoke(secret, agent_id)
 
 
 @blueprint.route("/secrets/agents/<id:agent_id>")
@@ -162,9 +167,11 @@ class SecretEnvironment(MethodView):
     @blueprint.errors(404, 409)
     def get(self, agent_id):
         """The values that an agent has been granted, by variable"""
-        with database.transaction():
-            rows = secrets.granted([agent(agent_id)])
+        with recorded("secret.read", "agent", agent(agent_id)) as entry:
+            database.serialize()
+            rows = secrets.granted([agent_id])
             secrets.used([row["secret_id"] for row in rows], g.token.name)
+            entry.detail["names"] = [row["name"] for row in rows]
         return {"agent_id": agent_id, "env": {row["env_key"]: value_of(row) for row in rows}}
 
 
@@ -172,12 +179,18 @@ def value_of(row: dict[str, Any]) -> str:
     return secrets.decrypted(row["secret_id"], row["version"], row["value"])
 
 
-def locked(name: str) -> Secret:
-    """The secret, not to be changed by others in this transaction. Raises NotFound, PreconditionFailed."""
-    database.serialize()
-    secret = secrets.find(name)
-    etags.check(etags.of(secret_views.one(secret), CHANGES_BY_ITSELF))
-    return secret
+@contextmanager
+def changing(name: str, action: str, **detail: Any) -> Iterator[tuple[Secret, Entry]]:
+    """The secret and its entry for the audit log: one transaction, in which nobody else changes secrets.
+
+    Raises NotFound, PreconditionFailed.
+    """
+    with recorded(action, "secret", **detail) as entry:
+        database.serialize()
+        secret = secrets.find(name)
+        etags.check(etags.of(secret_views.one(secret), CHANGES_BY_ITSELF))
+        entry.object_id, entry.detail = secret.id, {"name": secret.name, **detail}
+        yield secret, entry
 
 
 def answered(secret: Secret) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models import database, secrets
+from models.audit import AuditRow
 from models.secrets import Secret, SecretUse, SecretVersion
 from tests.engine import Engine
 
@@ -36,6 +37,14 @@ def test_the_commands_of_a_granted_agent_see_the_secret_and_nobody_elses(store) 
     assert results(engine) == {"A": f"[[secret:token-x]] {len(VALUE)}", "B": "[none] 0"}
     used = Secret.get_by_id(secret.id)
     assert (used.last_used_by, used.last_used_at is not None, SecretUse.select().count()) == ("one", True, 1)
+
+
+def test_the_use_of_a_secret_is_recorded_once_per_run(store) -> None:
+    secret = plant("one")
+    engine = Engine(PIPELINE.replace("agent: other", "agent: one"), REPLIES).finish()
+    uses = list(AuditRow.select().where(AuditRow.action == "secret.use"))
+    assert [(use.kind, use.actor, use.object_id) for use in uses] == [("system", "one", secret.id)]
+    assert uses[0].detail == {"run_id": engine.run_id, "name": "token-x"}
 
 
 def test_what_one_agent_leaves_in_the_workspace_is_not_shown_by_the_next(store) -> None:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import database, secrets
+from models import audit, database, secrets
 from models.errors import ConfigError, Unreadable
 from models.redaction import NOTHING, Redactor
 from pipelines.state import Visit
@@ -61,6 +61,9 @@ def _note_use(rows: list[dict[str, Any]], run_id: str, agent_id: str) -> None:
     if not rows:
         return
     with database.transaction():
+        database.serialize()  # before any row is locked, as whoever changes secrets does
         secrets.used([row["secret_id"] for row in rows], agent_id)
         for row in rows:
-            secrets.first_use(row["secret_id"], run_id)
+            if secrets.first_use(row["secret_id"], run_id):
+                detail = {"run_id": run_id, "name": row["name"]}
+                audit.record("secret.use", "secret", row["secret_id"], audit.Actor(agent_id), detail=detail)
