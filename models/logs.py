@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from contextlib import suppress
 
 import structlog
 
 from models import config, redaction
+
+
+class Stderr(io.TextIOBase):
+    """Standard error, except that a line that cannot be written (its disk is full) is lost and harms nobody."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def configure_logs() -> None:
@@ -29,12 +44,12 @@ def configure_logs() -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, last, clean],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(Stderr()),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last, clean]
     )
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(Stderr())
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
