@@ -19,14 +19,14 @@ TASK = "storm"
 
 
 class History:
-    """One line of JSON per answer: when (s), what was asked, the status (0: none came), the run's id if one was named."""
+    """One line of JSON per answer: when (s), what was asked, the status (0: none came), the run's id if known."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         path.touch()
 
-    def note(self, asked: str, status: int, run_id: str | None = None) -> None:
-        line = json.dumps({"at": time.time(), "asked": asked, "status": status, "run_id": run_id})
+    def note(self, asked: str, status: int, run_id: str | None = None, why: str | None = None) -> None:
+        line = json.dumps({"at": time.time(), "asked": asked, "status": status, "run_id": run_id, "why": why})
         with self._lock, self._path.open("a") as file:
             file.write(line + "\n")
 
@@ -76,7 +76,7 @@ class Callers:
             self._history.note(asked, NO_ANSWER, run_id)
             return {}
         found = answer.json() if answer.content else {}
-        self._history.note(asked, answer.status_code, run_id or found.get("id"))
+        self._history.note(asked, answer.status_code, run_id or found.get("id"), found.get("detail"))
         return found
 
     def _client(self) -> httpx.Client:

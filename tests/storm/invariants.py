@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from models.events import TERMINAL_TYPES
-from models.status import ACTIVE, RUN_SOURCES, TERMINAL
+from models.status import ACTIVE, RUN_SOURCES, TERMINAL, may_follow
 from models.workers import host, process_started
 
 if TYPE_CHECKING:
@@ -25,6 +25,17 @@ RUN_EVENTS = {  # event -> the status it leads to
     "run_failed": "failed",
     "run_cancelled": "cancelled",
     "run_restarted": "pending",
+}
+STEP_EVENTS = {
+    "step_queued": "queued",
+    "step_started": "running",
+    "step_resumed": "running",
+    "step_retrying": "retrying",
+    "approval_requested": "paused",
+    "step_complete": "completed",
+    "step_failed": "failed",
+    "step_cancelled": "cancelled",
+    "step_skipped": "skipped",
 }
 BATCH = 200  # runs read at once
 
@@ -73,8 +84,8 @@ def over(store: Store, ids: list[str]) -> Findings:
         for run in runs.values():
             found.lost += unfinished(run)
             found.duplicates += [f"{run.id}: {text}" for text in repeated(run)]
-            found.broken += [f"{run.id}: {text}" for text in (*disordered(run), *stranded(run), *unfenced(run))]
-            found.broken += [f"{run.id}: {text}" for text in misheard(run)]
+            found.broken += [f"{run.id}: {text}" for text in (*disordered(run), *illegal(run), *stranded(run))]
+            found.broken += [f"{run.id}: {text}" for text in (*unfenced(run), *misheard(run))]
     return found
 
 
@@ -143,12 +154,27 @@ def disordered(run: Told) -> Iterator[str]:
             yield f"{event['type']} after the run was {status}"
         if event["type"] in RUN_EVENTS:
             before, status = status, RUN_EVENTS[event["type"]]
-            if before is None and status != "pending" or before and before not in RUN_SOURCES[status]:
+            if (before is None and status != "pending") or (before and before not in RUN_SOURCES[status]):
                 yield f"{before} -> {status}"
     if status != run.status:
         yield f"events say {status}, the row says {run.status}"
     epochs = Counter(event["epoch"] for event in run.events if event["type"] in TERMINAL_TYPES)
     yield from (f"epoch {epoch} ended {count} times" for epoch, count in epochs.items() if count > 1)
+
+
+def illegal(run: Told) -> Iterator[str]:
+    """Steps follow their table too, and the rows say what the events say."""
+    now: dict[tuple, str] = {}
+    for event in run.events:
+        if event["type"] in STEP_EVENTS:
+            before, status = now.get(_place(event), "pending"), STEP_EVENTS[event["type"]]
+            if not may_follow(status, before):
+                yield f"{_place(event)}: {before} -> {status}"
+            now[_place(event)] = status
+    for visit in run.visits:
+        told = now.get(_row_place(visit), visit["status"])
+        if told != visit["status"]:
+            yield f"{_row_place(visit)}: events say {told}, the row says {visit['status']}"
 
 
 def stranded(run: Told) -> Iterator[str]:
@@ -164,9 +190,9 @@ def stranded(run: Told) -> Iterator[str]:
         if not active:
             yield "has nothing left to do and is not over"
         for visit in active:
-            if visit["owner"] is None and visit["status"] != "paused":
-                if f"{visit['epoch']}.{visit['n']}" not in run.doorbells:
-                    yield f"{visit['step_key']} waits as {visit['status']} without a doorbell"
+            waits = visit["owner"] is None and visit["status"] != "paused"
+            if waits and f"{visit['epoch']}.{visit['n']}" not in run.doorbells:
+                yield f"{visit['step_key']} waits as {visit['status']} without a doorbell"
 
 
 def unfenced(run: Told) -> Iterator[str]:
@@ -214,7 +240,7 @@ def dead_holders(store: Store) -> list[str]:
     return [
         f"{run_id} {key} is held by a dead worker"
         for run_id, key, pid, started, where in store.rows(sql)
-        if pid is None or where == host() and process_started(pid) != started
+        if pid is None or (where == host() and process_started(pid) != started)
     ]
 
 

@@ -91,7 +91,7 @@ def halves() -> Swap:
 
 
 def deaf() -> Swap:
-    """Not a guard but a fault: the keeper does not see in time what was taken away, so that only the fences are left."""
+    """Not a guard but a fault: the keeper does not see in time what was taken away; only the fences are left."""
     from workers.keeper import Keeper
 
     return Keeper, "_look", lambda self: None

@@ -51,11 +51,11 @@ class Storm(Platform):
 
     # --- one experiment after the other ---
 
-    def begin(self, rng: random.Random) -> None:
-        """A new experiment: with its own history, on a platform that is whole."""
+    def begin(self, rng: random.Random, notes: Path | None = None) -> None:
+        """A new experiment with a history of its own, kept in folder `notes`."""
         self.random, self.blows = rng, []
         self.script(pipelines.REPLIES)
-        self.history = History(self.folder / f"history-{time.monotonic_ns()}.jsonl")
+        self.history = History((notes or self.folder) / f"history-{time.monotonic_ns()}.jsonl")
         self.callers = Callers(f"http://127.0.0.1:{self.port}", TOKEN, self.history)
 
     def complete(self) -> None:
@@ -205,7 +205,7 @@ class Storm(Platform):
         return [(resumed - at) / 1000 for resumed, at in found if resumed]
 
     def upsets(self) -> list[str]:
-        """What must not happen while no fault is injected: an attempt that was interrupted, a write that was refused."""
+        """What must not happen while no fault is injected: an interrupted attempt, a refused write."""
         sql = "SELECT stream, data FROM events WHERE type = 'step_resumed'"
         resumed = [f"{stream} resumed: {data}" for stream, data in self.store.rows(sql)]
         marks = ("database is locked", "settlement_refused", "orphan_released", "attempt_crashed", "Traceback")
