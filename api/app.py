@@ -11,6 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from api import auth, dashboard, errors, sse
 from api.resources import (
+    agents,
     approvals,
     audit,
     control,
@@ -32,7 +33,7 @@ from pipelines.seeding import seed
 from workers.broker import ringer
 from workers.publisher import publisher
 
-RESOURCES = (status, pipelines, runs, control, steps, events, approvals, ledger, secrets, tokens, audit)
+RESOURCES = (status, pipelines, runs, control, steps, events, approvals, ledger, agents, secrets, tokens, audit)
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

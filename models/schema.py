@@ -7,6 +7,7 @@ from pathlib import Path
 from playhouse.migrations import Runner
 
 from models import database
+from models.agents import AgentVersion
 from models.approvals import Approval
 from models.audit import AuditRow
 from models.calls import LLMCall, ToolUse
@@ -23,6 +24,7 @@ from models.visits import Attempt, VisitRow
 from models.workers import Worker
 
 TABLES = [
+    AgentVersion,
     Approval,
     Attempt,
     AuditRow,

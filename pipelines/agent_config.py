@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
-from pipelines.fields import Fields, Kind, Value, Wrong, integer, number, one_of, several, snake, text
+from pipelines.fields import Fields, Kind, Value, Wrong, camel, integer, number, one_of, several, snake, text
 from pipelines.problems import Report
 from pipelines.settings import THINKING_LEVELS, read_kinds
 from pipelines.text import YamlError, read
 
 MAX_MODEL_CHARS = 200
+UNKNOWN = "unknown key"
 
 # What an agent does where its file says nothing; None: the setting or the engine decides.
 DEFAULTS: dict[str, Any] = {
@@ -72,6 +75,29 @@ def read_config(content: str) -> tuple[dict[str, Any], list[str]]:
     found = value.try_read(lambda root: read_kinds(Fields(_in_one_spelling(root)), KINDS), {})
     given = {name: _plain(item) for name, item in found.items() if item != ""}
     return given, [str(problem) for problem in report.sorted()]
+
+
+def read_changes(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """({snake_case key: value, None to go back to the default}, {key as given: why it is refused})."""
+    changes: dict[str, Any] = {}
+    problems: dict[str, list[str]] = {}
+    for name, value in given.items():
+        key = snake(name)
+        if key not in DEFAULTS:
+            problems[name] = [UNKNOWN]
+        elif changes.setdefault(key, value) != value:
+            problems[name] = ["given in both spellings with different values"]
+    report = Report(read(json.dumps({key: value for key, value in changes.items() if value is not None})))
+    value = Value(report, (), report.source.value)
+    value.try_read(lambda root: read_kinds(Fields(root), KINDS))
+    for problem in report.problems:
+        problems.setdefault(re.split(r"[.\[]", problem.path)[0], []).append(problem.message)
+    return changes, problems
+
+
+def shown(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with its defaults filled in, by the API's names."""
+    return {camel(key): config.get(key, default) for key, default in DEFAULTS.items()}
 
 
 def _in_one_spelling(root: Value) -> Value:

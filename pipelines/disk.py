@@ -1,9 +1,10 @@
-"""Reading of files that others may have put there: regular ones only, never through a link, never too much."""
+"""Files that others may have put there: regular ones only, never through a link, never too much."""
 
 from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,17 @@ def read(path: Path, most: int) -> bytes:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path.name} is not a regular file")
         return file.read(most + 1)
+
+
+def write(path: Path, data: bytes) -> None:
+    """The whole file or nothing, whatever happens meanwhile; what stands there is replaced, a link too."""
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, 0o644)
+        file.write(data)
+        file.flush()
+        os.fsync(handle)
+    Path(draft).replace(path)
 
 
 def entries(directory: Path) -> Iterator[os.DirEntry]:

@@ -16,6 +16,7 @@ from pipelines.seeding import BUILT_IN
 
 PERSONA_FILES = ("IDENTITY.md", "SOUL.md", "AGENTS.md", "DECISION.md")
 CONFIG_FILE = "config.yml"
+FILES = (*PERSONA_FILES, CONFIG_FILE)
 RESERVED = frozenset({"shared", "status", "sessions"})
 MAX_PERSONA_BYTES = 256 * 1024
 MAX_CONFIG_BYTES = 64 * 1024
@@ -49,10 +50,13 @@ class Agent:
         return not self.problems
 
 
+def may_be_id(id: str) -> bool:
+    return bool(_SLUG.fullmatch(id)) and id not in RESERVED
+
+
 def is_agent(directory: Path) -> bool:
     """The one rule that makes a folder an agent."""
-    named = _SLUG.fullmatch(directory.name) and directory.name not in RESERVED
-    if not named or directory.is_symlink() or not directory.is_dir():
+    if not may_be_id(directory.name) or directory.is_symlink() or not directory.is_dir():
         return False
     marks = (directory / PERSONA_FILES[0], directory / CONFIG_FILE)
     return any(mark.is_file() and not mark.is_symlink() for mark in marks)
@@ -87,13 +91,11 @@ def installed(agents_dir: Path) -> frozenset[str]:
 def load(agents_dir: Path, id: str) -> Agent | None:
     """The agent `id` as it is on disk now, None if there is none."""
     directory = agents_dir / id
-    if not _SLUG.fullmatch(id) or not is_agent(directory):
+    if not may_be_id(id) or not is_agent(directory):
         return None
-    problems: list[str] = []
-    texts = {name: _read(directory / name, MAX_PERSONA_BYTES, problems) for name in PERSONA_FILES}
-    config_text = _read(directory / CONFIG_FILE, MAX_CONFIG_BYTES, problems)
-    config, wrong = read_config(config_text)
-    files = {name: text for name, text in texts.items() if text.strip()}
+    texts, problems = read_files(directory)
+    config, wrong = read_config(texts[CONFIG_FILE])
+    files = {name: texts[name] for name in PERSONA_FILES if texts[name].strip()}
     return Agent(
         id=id,
         **_identity(texts["IDENTITY.md"], id),
@@ -101,10 +103,22 @@ def load(agents_dir: Path, id: str) -> Agent | None:
         config=config,
         problems=(*problems, *(f"{CONFIG_FILE}: {problem}" for problem in wrong)),
         files=files,
-        version=_version({**texts, CONFIG_FILE: config_text}),
+        version=version_of(texts),
         source="builtin" if (BUILT_IN / id).is_dir() else "user",
-        updated_at=max(_mtime_ns(directory / name) for name in (*PERSONA_FILES, CONFIG_FILE)) // 1_000_000,
+        updated_at=max(_mtime_ns(directory / name) for name in FILES) // 1_000_000,
     )
+
+
+def read_files(directory: Path) -> tuple[dict[str, str], list[str]]:
+    """({file: text, "" if it is absent or cannot be read}, what cannot be read and why)."""
+    problems: list[str] = []
+    texts = {name: _read(directory / name, limit(name), problems) for name in FILES}
+    return texts, problems
+
+
+def limit(name: str) -> int:
+    """The most bytes of a file."""
+    return MAX_CONFIG_BYTES if name == CONFIG_FILE else MAX_PERSONA_BYTES
 
 
 def _read(path: Path, most: int, problems: list[str]) -> str:
@@ -132,7 +146,8 @@ def _identity(text: str, id: str) -> dict[str, str | None]:
     return {key: found.get(key) for key in _KEYS}
 
 
-def _version(files: dict[str, str]) -> str:
+def version_of(files: dict[str, str]) -> str:
+    """16 hex digits over the texts of all files."""
     digest = hashlib.sha256()
     for name, text in files.items():
         digest.update(f"{name}\0{len(text)}\0{text}\0".encode())

@@ -7,6 +7,8 @@ import json
 import os
 from pathlib import Path
 
+from pipelines import disk
+
 BUILT_IN = Path(__file__).parent / "agents"
 RECORD = ".seeded.json"
 
@@ -25,7 +27,7 @@ def seed(agents_dir: Path, built_in: Path = BUILT_IN) -> None:
         elif source.name not in record and not os.path.lexists(target):
             record[source.name] = _copy_folder(source, target)
     if record != before:
-        _write(agents_dir / RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
+        disk.write(agents_dir / RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
 
 
 def _copy_folder(source: Path, target: Path) -> dict[str, str]:
@@ -53,18 +55,8 @@ def _files(directory: Path) -> list[Path]:
 
 def _copy(source: Path, target: Path) -> str:
     data = source.read_bytes()
-    _write(target, data)
+    disk.write(target, data)
     return _hash(data)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """The whole file or nothing, whatever happens meanwhile."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _hash(data: bytes) -> str:
