@@ -84,7 +84,6 @@ class TestStraight:
         assert run.run.status == "completed", run.run.error
         assert json.loads(run.of("DECOMPOSE")[0].outputs["task_breakdown"]) == {"tasks": [TASK]}
 
-
     def test_a_long_output_is_whole_in_the_step_and_short_in_its_event(self) -> None:
         run = Engine(chain(), {"A": ["long " * 100_000]}).finish()
         event = next(event for event in run.events if event["type"] == "step_complete")
