@@ -16,6 +16,7 @@ import peewee
 
 from models import database
 from models.base import Model, dumps, now_ms
+from models.errors import Unavailable
 
 TERMINAL_TYPES = frozenset({"run_complete", "run_failed", "run_cancelled"})
 SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}  # line ends to some readers of a stream
@@ -172,7 +173,10 @@ def has_unnumbered() -> bool:
 
 
 def assign_positions(limit: int = 1000) -> list[dict]:
-    """Numbers the events that have no position yet and returns them as `numbered_after` does. One caller at a time."""
+    """Numbers the events that have no position yet and returns them as `numbered_after` does.
+
+    Raises Unavailable if another caller numbers the same ones: a relay that was frozen has a successor.
+    """
     found = database.rows(
         "SELECT stream, seq, type, data FROM events WHERE position IS NULL ORDER BY stream, seq LIMIT ?",
         (limit,),
@@ -180,9 +184,9 @@ def assign_positions(limit: int = 1000) -> list[dict]:
     head = head_position() if found else 0
     for position, row in enumerate(found, head + 1):
         row["position"] = position
-        database.execute(
-            "UPDATE events SET position = ? WHERE stream = ? AND seq = ?", (position, row["stream"], row["seq"])
-        )
+        sql = "UPDATE events SET position = ? WHERE stream = ? AND seq = ? AND position IS NULL"
+        if not database.execute(sql, (position, row["stream"], row["seq"])).rowcount:
+            raise Unavailable("Another relay numbers the events", "relay_superseded")
     return found
 
 
