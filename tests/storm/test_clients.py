@@ -57,7 +57,8 @@ def test_f9_the_api_is_killed_under_its_readers(storm, size, row) -> None:
     storm.script({"SAY": [pipelines.said(size(6, 30), 40)]})
     posted = storm.post(size(18, 180), "speech")
     runs, everything = read_all(storm, [future.result(60) for future in posted], size(2, 20))
-    blows = storm.strike(lambda: storm.replace("web"), size((1.5, 2.5), (3, 3)), posted, size(60, 300))
+    blows = storm.strike(lambda: storm.replace("web"), size((1.5, 2.5), (3, 3)), posted, size(4, 12))
+    storm.settle(posted, size(80, 300))
     for reader in runs:
         reader.join(30)
     wait_for(lambda: all_is_read(storm, everything), 30)

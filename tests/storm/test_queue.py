@@ -13,7 +13,8 @@ MOST_RINGS = 2.0  # per run
 def test_f3_the_queue_dies_forgets_and_hangs(storm, size, row) -> None:
     blows = itertools.cycle([die, forget, hang])
     posted = storm.post(size(60, 1000), pause=size(0.6, 0.2))
-    count = storm.strike(lambda: next(blows)(storm, size(2, 30)), (0.3, 1), posted, size(60, 900))
+    count = storm.strike(lambda: next(blows)(storm, size(2, 30)), (0.3, 1), posted, size(6, 12))
+    storm.settle(posted, size(80, 600))
     found, answers = storm.findings(), storm.history.statuses()
     row("F3 Redis killed, flushed, frozen", storm, found, len(posted), blows=count, answers=dict(answers))
     assert not found.all and set(answers) == {201}

@@ -30,7 +30,8 @@ def test_f1_processes_are_killed(storm, size, row) -> None:
     victims = itertools.cycle(["worker", "worker", "relay", "worker", "web", "worker"])
     storm.script({f"S{n}": [{"text": f"answer {n}", "delay_ms": 400}] for n in range(1, 6)})
     posted = storm.post(size(60, 1000), pause=size(1.0, 0.5))
-    blows = storm.strike(lambda: storm.replace(next(victims)), (1, 2), posted, size(60, 900))
+    blows = storm.strike(lambda: storm.replace(next(victims)), (1, 2), posted, size(8, 60))
+    storm.settle(posted, size(80, 600))
     found, times = storm.findings(), storm.recoveries()
     row("F1 kill -9", storm, found, len(posted), kills=blows, recovery=seconds(times), poisoned=poisoned(storm))
     assert not found.all
@@ -70,7 +71,8 @@ def test_f13_processes_are_replaced_one_after_the_other(storm, size, row) -> Non
     roll = itertools.cycle(["worker", "worker", "relay", "worker", "web"])
     storm.script({"SAY": [pipelines.said(3)]})
     posted = storm.post(size(20, 200), "speech") + storm.post(size(20, 200))
-    blows = storm.strike(lambda: storm.replace(next(roll), signal.SIGTERM), (0.5, 2), posted, size(60, 600))
+    blows = storm.strike(lambda: storm.replace(next(roll), signal.SIGTERM), (0.5, 2), posted, size(6, 30))
+    storm.settle(posted, size(80, 600))
     found, times = storm.findings(), storm.recoveries("deploy")
     row("F13 rolling SIGTERM", storm, found, len(posted), stops=blows, hand_over=seconds(times))
     assert not found.all
