@@ -29,6 +29,13 @@ def hold(name: str, owner: str, ttl_ms: int) -> bool:
         return database.execute(sql, (name, owner, ttl_ms)).rowcount == 1
 
 
+def owner(name: str) -> str:
+    """Who took the lease last, "" if nobody has it."""
+    with database.connection():
+        row = database.execute("SELECT owner FROM leases WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else ""
+
+
 def release(name: str, owner: str) -> None:
     """Gives the lease back so that another may take it at once."""
     with database.transaction():

@@ -52,6 +52,17 @@ def process_started(pid: int) -> int:
     return 0 if fields[0] in "ZX" else int(fields[19])
 
 
+def mark() -> str:
+    """This process as others can look for it: "host pid start"."""
+    return f"{host()} {os.getpid()} {process_started(os.getpid())}"
+
+
+def has_ended(mark: str) -> bool:
+    """Whether the marked process can be seen from here and is not there any more."""
+    where, pid, started = mark.rsplit(" ", 2)
+    return where == host() and process_started(int(pid)) != int(started)
+
+
 def register(version: str, slots: int) -> str:
     """Adds this process and returns its id."""
     worker_id, pid, now = new_id("wrk_"), os.getpid(), now_ms()

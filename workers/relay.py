@@ -14,7 +14,7 @@ import orjson
 import redis
 import structlog
 
-from models import database, events, leases, outbox, schema
+from models import database, events, leases, outbox, schema, workers
 from models.base import new_id
 from models.errors import Unavailable
 from models.logs import configure_logs
@@ -31,7 +31,7 @@ ALL_EVENTS = "events:*all"
 
 class Relay:
     def __init__(self) -> None:
-        self.id = new_id("rly_")
+        self.id = f"{new_id('rly_')} {workers.mark()}"
         self.stopping = threading.Event()
         self._feed = client(FEED_DATABASE, 1.0)
         self._sweeper = Sweeper()
@@ -53,10 +53,18 @@ class Relay:
         if now - self._renewed > LEASE_MS / 3000:
             if not leases.hold("relay", self.id, LEASE_MS):
                 self._renewed = 0.0
-                self.stopping.wait(1.0)
+                self.stopping.wait(0 if self._buries_leader() else 1.0)
                 return False
             self._renewed = now
         return True
+
+    def _buries_leader(self) -> bool:
+        """A leader that has visibly died is not waited for."""
+        leader = leases.owner("relay")
+        dead = bool(leader) and workers.has_ended(leader.partition(" ")[2])
+        if dead:
+            leases.release("relay", leader)
+        return dead
 
     def _round(self) -> bool:
         """One round; True if there was so much to do that the next should follow at once."""
