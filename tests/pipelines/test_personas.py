@@ -9,12 +9,14 @@ from pipelines.personas import Installed, installed, is_agent, load
 
 @pytest.fixture
 def agents(tmp_path):
-    put(tmp_path, "ada", "IDENTITY.md", "- **Name:** Ada\nEMOJI: 🦊\n* role: Maker\nDescription: Makes *things*\n")
-    return tmp_path
+    folder = tmp_path / "agents"
+    text = "- **Name:** Ada\nEMOJI: 🦊\n* role: Maker\nDescription: Makes *things*\n"
+    put(folder, "ada", "IDENTITY.md", text)
+    return folder
 
 
 def put(agents, id, name, text):
-    (agents / id).mkdir(exist_ok=True)
+    (agents / id).mkdir(parents=True, exist_ok=True)
     (agents / id / name).write_text(text)
 
 

@@ -97,6 +97,13 @@ class TestEitherWay:
         assert sh("ulimit -n", tmp_path).output == "20\n"
 
 
+def beside_a_secret(folder):
+    """A workspace in `folder`, with a file beside it that nothing in it may read."""
+    (folder / "outside").write_text("planted")
+    (folder / "workspace").mkdir()
+    return folder / "workspace"
+
+
 @pytest.mark.usefixtures("boxed")
 class TestWaysOut:
     def test_nothing_but_the_workspace_and_tmp_can_be_written(self, tmp_path):
@@ -117,13 +124,13 @@ class TestWaysOut:
 
     @pytest.mark.parametrize("path", ["/proc/self/root", "/proc/1/root", "/proc/self/cwd/..", "/workspace/.."])
     def test_proc_and_dots_lead_nowhere_else(self, tmp_path, path):
-        (tmp_path.parent / "outside").write_text("planted")
-        assert "planted" not in sh(f"cat {path}/outside {path}{tmp_path.parent}/outside", tmp_path).output
+        workspace = beside_a_secret(tmp_path)
+        assert "planted" not in sh(f"cat {path}/outside {path}{tmp_path}/outside", workspace).output
 
     def test_a_link_out_leads_nowhere(self, tmp_path):
-        (tmp_path.parent / "outside").write_text("planted")
-        (tmp_path / "link").symlink_to(tmp_path.parent / "outside")
-        assert "planted" not in sh("cat link", tmp_path).output
+        workspace = beside_a_secret(tmp_path)
+        (workspace / "link").symlink_to(tmp_path / "outside")
+        assert "planted" not in sh("cat link", workspace).output
 
     def test_there_is_no_network(self, tmp_path):
         with socket.create_server(("127.0.0.1", 0)) as listener:
