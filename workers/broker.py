@@ -66,7 +66,8 @@ class WakingBroker(RedisBroker):
 
 class WakingConsumer(_RedisConsumer):
     def __init__(self, broker, queue_name, prefetch, timeout):
-        super().__init__(broker, queue_name, prefetch, timeout=1)
+        # Dramatiq asks for twice as many as there are slots: a full worker would sit on what an idle one could answer.
+        super().__init__(broker, queue_name, max(prefetch // 2, 1), timeout=1)
 
     def __next__(self):
         message = super().__next__()
