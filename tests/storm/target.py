@@ -7,10 +7,11 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -231,6 +232,20 @@ class Storm(Platform):
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid() and mark in _read(entry / "environ"):
                 yield int(entry.name)
+
+
+@contextmanager
+def storming(seed: int, folder: Path | None = None, notes: Path | None = None, **options: str) -> Iterator[Storm]:
+    """A platform of the test's own, whole; in `folder`, or in one that goes with it."""
+    with tempfile.TemporaryDirectory(prefix="storm-") as made:
+        storm = Storm(folder or Path(made), **options)
+        try:
+            storm.complete()
+            storm.begin(random.Random(seed), notes)
+            yield storm
+            storm.end()
+        finally:
+            storm.stop()
 
 
 def _read(path: Path) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import tempfile
 import time
@@ -15,30 +14,17 @@ import pytest
 
 from tests.storm import pipelines
 from tests.storm.postgres import Cluster
-from tests.storm.target import Storm
+from tests.storm.target import Storm, storming
 
 DISK_MB = {"sqlite": 64, "postgres": 320}
 REFUSALS = {201, 503, 507}
-
-
-@contextmanager
-def platform(folder: Path, notes: Path, seed: int, url: str = "") -> Iterator[Storm]:
-    (folder / "data").mkdir()
-    storm = Storm(folder / "data", url, LEASE_SECONDS="10")
-    try:
-        storm.complete()
-        storm.begin(random.Random(seed), notes)
-        yield storm
-    finally:
-        storm.end()
-        storm.stop()
 
 
 def test_f5_postgres_crashes(tmp_path, seed, size, row) -> None:
     with tempfile.TemporaryDirectory(prefix="storm-") as folder:
         Path(folder).chmod(0o755)
         cluster = Cluster(Path(folder) / "cluster")
-        with platform(Path(folder), tmp_path, seed, cluster.url) as storm:
+        with storming(seed, notes=tmp_path, url=cluster.url, LEASE_SECONDS="10") as storm:
             posted = storm.post(size(60, 500), pause=size(1.5, 1.5))
             blows = storm.strike(lambda: crash(cluster, storm), size((2, 4), (5, 20)), posted, size(5, 20))
             storm.settle(posted, size(80, 600))
@@ -72,8 +58,9 @@ def small_disk(megabytes: int) -> Iterator[Path]:
 def test_f8_the_disk_is_full(kind, tmp_path, seed, size, row) -> None:
     with small_disk(DISK_MB[kind]) as disk:
         disk.chmod(0o755)
+        (disk / "data").mkdir()
         cluster = Cluster(disk / "cluster") if kind == "postgres" else None
-        with platform(disk, tmp_path, seed, cluster.url if cluster else "") as storm:
+        with storming(seed, disk / "data", tmp_path, url=cluster.url if cluster else "") as storm:
             storm.script({"SAY": [pipelines.said(4)]})
             deaths = fill_and_free(storm, disk, cluster, size(20, 200))
             found, answers = storm.findings(30), storm.history.statuses()

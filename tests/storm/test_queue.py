@@ -7,6 +7,10 @@ import signal
 import time
 from pathlib import Path
 
+import dramatiq
+
+from workers.broker import broker
+
 MOST_RINGS = 2.0  # per run
 
 
@@ -47,6 +51,12 @@ def test_f4_the_queue_is_missing(storm, size, row) -> None:
     found, answers = storm.findings(), storm.history.statuses()
     row("F4 no Redis", storm, found, len(posted), answers=dict(answers), accepted=f"{rate:.0f}/s")
     assert not found.all and set(answers) == {201}
+
+
+def test_a_worker_fetches_no_more_than_it_has_slots_for() -> None:
+    """What it fetched beyond that would wait for it while others are idle."""
+    worker = dramatiq.Worker(broker, worker_threads=6)
+    assert broker.consume("runs", prefetch=worker.queue_prefetch).prefetch == 6
 
 
 def test_f10_many_runs_wait(storm, size, row) -> None:

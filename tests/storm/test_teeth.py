@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import tempfile
 import time
 from concurrent.futures import wait
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -16,21 +12,8 @@ from models.errors import LeaseLost
 from tests.engine import Engine
 from tests.platform import wait_for
 from tests.storm import invariants, mutants, pipelines
-from tests.storm.target import Storm
+from tests.storm.target import Storm, storming
 from workers import walks
-
-
-@contextmanager
-def broken(mutant: str, seed: int, **settings: str):
-    with tempfile.TemporaryDirectory(prefix="storm-") as folder:
-        storm = Storm(Path(folder), mutant=mutant, **settings)
-        try:
-            storm.complete()
-            storm.begin(random.Random(seed))
-            yield storm
-        finally:
-            storm.end()
-            storm.stop()
 
 
 def seen(storm: Storm) -> str:
@@ -39,13 +22,13 @@ def seen(storm: Storm) -> str:
 
 
 def test_two_plans_from_one_state_are_noticed(seed) -> None:
-    with broken("plan", seed) as storm:
+    with storming(seed, mutant="plan") as storm:
         storm.settle(storm.post(10, "fork"), 3)
         assert storm.upsets()
 
 
 def test_a_lost_doorbell_is_noticed(seed) -> None:
-    with broken("doorbell", seed) as storm:
+    with storming(seed, mutant="doorbell") as storm:
         storm.kill("redis")
         posted = storm.post(3, "one")
         wait([*posted], 30)
@@ -55,7 +38,7 @@ def test_a_lost_doorbell_is_noticed(seed) -> None:
 
 
 def test_a_sweeper_that_sleeps_is_noticed(seed) -> None:
-    with broken("sweeper", seed) as storm:
+    with storming(seed, mutant="sweeper") as storm:
         storm.script({"SAY": [pipelines.said(30)]})
         posted = storm.post(6, "speech")
         wait_for(lambda: storm.busy(6))
@@ -71,20 +54,20 @@ def some_wait(storm: Storm) -> None:
 
 
 def test_transactions_that_lock_late_are_noticed(seed) -> None:
-    with broken("deferred", seed) as storm:
+    with storming(seed, mutant="deferred") as storm:
         storm.script({})
         storm.settle(storm.post(60), 20)
         assert "database is locked" in "".join(storm.upsets())
 
 
 def test_a_claim_without_a_new_token_is_noticed(seed) -> None:
-    with broken("claim", seed) as storm:
+    with storming(seed, mutant="claim") as storm:
         storm.settle(storm.post(3, "one"), 10)
         assert "was claimed 1 times under 0 tokens" in seen(storm)
 
 
 def test_a_step_boundary_in_two_halves_is_noticed(seed) -> None:
-    with broken("halves", seed) as storm:
+    with storming(seed, mutant="halves") as storm:
         posted = storm.post(10)
         wait_for(lambda: storm.busy(5))
         wait_for(lambda: some_wait(storm))
@@ -96,7 +79,7 @@ def test_a_step_boundary_in_two_halves_is_noticed(seed) -> None:
 
 @pytest.mark.parametrize("mutant", ["deaf", "deaf,fence"])
 def test_writes_of_a_worker_that_was_given_up_are_noticed(seed, mutant) -> None:
-    with broken(mutant, seed, LEASE_SECONDS="2") as storm:
+    with storming(seed, mutant=mutant, LEASE_SECONDS="2") as storm:
         storm.script({"SAY": [pipelines.said(5)]})
         posted = storm.post(6, "speech")
         wait_for(lambda: storm.busy(6))
