@@ -1,7 +1,8 @@
 """What this process is working on, and how that work is interrupted.
 
-A hold is one attempt at one visit under one fencing token. Its work runs in a greenlet; whoever finds that the hold is
-lost (the keeper, a refused write) throws the reason into that greenlet, which ends provider streams and tools at once.
+A hold is one attempt at one visit, or one turn of a chat, under one fencing token. Its work runs in a greenlet; whoever
+finds that the hold is lost (the keeper, a refused write) throws the reason into that greenlet, which ends provider
+streams and tools at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from dataclasses import dataclass, field
 import gevent
 import greenlet
 
-from models import visits
 from models.errors import LeaseLost
 
 
@@ -29,7 +29,9 @@ class GiveBack(LeaseLost):
 
 @dataclass(eq=False, slots=True)
 class Hold:
-    run_id: str
+    """Of visit `n` in an epoch of run `stream`, or of the chat message numbered `n` of session `stream` (epoch 1)."""
+
+    stream: str
     epoch: int
     n: int
     token: int
@@ -41,11 +43,7 @@ class Hold:
 
     @property
     def key(self) -> tuple[str, int, int, int]:
-        return (self.run_id, self.epoch, self.n, self.token)
-
-    @property
-    def fence(self) -> tuple[str, tuple]:
-        return visits.fence(self.run_id, self.epoch, self.n, self.token)
+        return (self.stream, self.epoch, self.n, self.token)
 
     def interrupt(self, reason: Exception) -> None:
         """Throws `reason` into the greenlet that works on this hold (from any greenlet of the same hub)."""

@@ -117,7 +117,7 @@ class Keeper:
         registered = set(map(id, holds.current()))
         for hold in lost:
             if id(hold) in registered:
-                hold.interrupt(LeaseLost(f"{hold.run_id} visit {hold.n}: {why}"))
+                hold.interrupt(LeaseLost(f"{hold.stream} {hold.n}: {why}"))
 
     def _in_hub(self, call: Callable, *args) -> None:
         self._hub.loop.run_callback_threadsafe(call, *args)

@@ -50,7 +50,7 @@ def _claim_patiently(run_id: str) -> tuple[Walk, Visit] | None:
 def work(walk: Walk, visit: Visit) -> tuple[Walk, Visit] | None:
     """One attempt and its settlement; returns the step to go on with, already claimed."""
     hold = Hold(walk.run.id, walk.run.epoch, visit.n, visit.token)
-    facts = structlog.contextvars.bound_contextvars(run_id=hold.run_id, step=visit.step_key, attempt=visit.attempt)
+    facts = structlog.contextvars.bound_contextvars(run_id=hold.stream, step=visit.step_key, attempt=visit.attempt)
     with facts, holding(hold), attempts.opened(walk, visit, hold) as attempt:
         try:
             outcome = attempt.run()
@@ -92,7 +92,7 @@ def settle(walk: Walk, hold: Hold, outcome: Answer | Exception, pending: list[Ev
 def _park(hold: Hold, outcome: object) -> bool:
     """The run was paused just before its step ended: the last turn is kept, and the step ends after the resume."""
     with database.connection():
-        paused = runs.get(hold.run_id).status == RunStatus.PAUSED
+        paused = runs.get(hold.stream).status == RunStatus.PAUSED
     if not paused:
         return False
     if isinstance(outcome, Answer) and outcome.last is not None:

@@ -171,7 +171,7 @@ def patiently(hold: Hold, write: Callable[[], T]) -> T:
         try:
             return write()
         except Unavailable as error:
-            log.warning("database_away", run_id=hold.run_id, error=error.message)
+            log.warning("database_away", stream=hold.stream, error=error.message)
             time.sleep(RETRY_SECONDS)
             hold.check()
 

@@ -9,12 +9,13 @@ import gevent
 
 from models import redaction
 from models.base import now_ms
-from models.errors import AttemptTimeout, RunTimeout, StepError
+from models.errors import AttemptTimeout, RunTimeout
 from pipelines.state import Visit
 from workers import workspaces
 from workers.agent import prompt, settings
 from workers.agent.feed import Feed
 from workers.agent.loop import Answer, Attempt
+from workers.agent.work import StepWork
 from workers.holds import Hold
 from workers.walks import Walk
 
@@ -22,8 +23,8 @@ from workers.walks import Walk
 class Opened:
     """One attempt, made when it runs, so that whatever goes wrong in making it is the attempt's error."""
 
-    def __init__(self, walk: Walk, visit: Visit, hold: Hold, feed: Feed, until_settled: contextlib.ExitStack) -> None:
-        self.walk, self.visit, self.hold, self.feed = walk, visit, hold, feed
+    def __init__(self, walk: Walk, visit: Visit, feed: Feed, until_settled: contextlib.ExitStack) -> None:
+        self.walk, self.visit, self.feed = walk, visit, feed
         self._until_settled = until_settled
 
     def run(self) -> Answer:
@@ -33,8 +34,8 @@ class Opened:
             _prepare_workspace(self.walk, self.visit)
             _write_progress(self.walk, self.visit)
         self._keep_silent(chosen.granted.redactor)
-        with _cleaned_errors(self.feed), _deadline(self.walk, self.visit, chosen.timeout_seconds):
-            return Attempt(self.walk, self.visit, self.hold, chosen, self.feed).run()
+        with self.feed.cleaned_errors(), _deadline(self.walk, self.visit, chosen.timeout_seconds):
+            return Attempt(self.walk, self.visit, chosen, self.feed).run()
 
     def _keep_silent(self, redactor: redaction.Redactor) -> None:
         """Whatever is written of this attempt, its log lines included, shows no secret."""
@@ -45,19 +46,8 @@ class Opened:
 
 @contextlib.contextmanager
 def opened(walk: Walk, visit: Visit, hold: Hold) -> Iterator[Opened]:
-    with Feed(walk.run, visit, hold) as feed, contextlib.ExitStack() as until_settled:
-        yield Opened(walk, visit, hold, feed, until_settled)
-
-
-@contextlib.contextmanager
-def _cleaned_errors(feed: Feed) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        error.args = tuple(feed.clean_error(arg) for arg in error.args)
-        if isinstance(error, StepError):
-            error.message = feed.clean_error(error.message)
-        raise
+    with Feed(StepWork(walk.run, visit, hold)) as feed, contextlib.ExitStack() as until_settled:
+        yield Opened(walk, visit, feed, until_settled)
 
 
 @contextlib.contextmanager

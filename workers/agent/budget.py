@@ -13,8 +13,7 @@ from models.calls import LLMCall
 from models.errors import BudgetExceeded, ConfigError, NeedsPerson
 from models.events import Event
 from models.runs import Run
-from pipelines.state import Visit
-from workers import walks
+from workers.agent.work import Work
 from workers.clients.llm import prices
 from workers.clients.llm.base import Message, Request, Usage
 
@@ -42,18 +41,18 @@ class Reservation:
 class Budget:
     """`limits` None: nothing is limited and nothing is written."""
 
-    run: Run
-    visit: Visit
+    work: Work
     limits: Limits | None
     wrapped_up: bool = False
     held: dict[str, Reservation] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, run: Run, visit: Visit) -> Budget:
+    def of(cls, run: Run, work: Work) -> Budget:
+        """The budget that a step of the run draws on."""
         if run.root_run_id is None and run.max_cost_usd is None and run.max_tokens is None:
-            return cls(run, visit, None)
+            return cls(work, None)
         with database.connection():
-            return cls(run, visit, budgets.limits(run.id, run.root_run_id))
+            return cls(work, budgets.limits(run.id, run.root_run_id))
 
     @property
     def default_cap(self) -> int | None:
@@ -125,7 +124,7 @@ class Budget:
     def _warning(self, kind: str, limit: float, used: float, reserved: float) -> Event:
         percent = round(100 * used / limit, 1)
         payload = {"kind": kind, "limit": limit, "used": used, "reserved": reserved, "percent": percent}
-        return walks.event(self.run, "budget_warning", self.visit, **payload)
+        return self.work.event("budget_warning", **payload)
 
     def _out_of_budget(self) -> Exception:
         with database.connection():

@@ -62,7 +62,7 @@ class Caller:
     def _call(self, number: int, build: Build, messages: list[Message]) -> Turn:
         client, model = registry.resolve(self.models[0])
         provider = self.models[0].partition("/")[0]
-        held, wrap_up = self.budget.reserve(build(number, model), provider, self.journal.line(number))
+        held, wrap_up = self.budget.reserve(build(number, model), provider, self.journal.work.line(number))
         if wrap_up:
             messages.append(WRAP_UP)
         request, started = build(number, model), time.monotonic()

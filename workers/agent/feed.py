@@ -1,4 +1,4 @@
-"""The feed of an attempt: streamed text as events, in batches of at most 100 ms or 2 KiB.
+"""The feed of an agent's work: streamed text as events, in batches of at most 100 ms or 2 KiB.
 
 One loop flushes all feeds of a process in one transaction, so that two hundred streams cost ten commits a second.
 """
@@ -8,18 +8,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
 
-from models import database, redaction, runs
-from models.errors import LeaseLost, Unavailable
+from models import database, redaction
+from models.errors import LeaseLost, StepError, Unavailable
 from models.events import Event
-from models.runs import Run
-from models.status import RunStatus
-from pipelines.state import Visit
-from workers import walks
-from workers.holds import Hold
+from workers.agent.work import Work
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +28,13 @@ Pieces = list[tuple[str, int, str]]  # (event type, turn, text)
 
 
 class Feed:
-    def __init__(self, run: Run, visit: Visit, hold: Hold) -> None:
-        self.hold = hold
-        self._run, self._visit = run, visit
+    """`eager`: the first piece of a turn does not wait for the batch, since a person does."""
+
+    def __init__(self, work: Work, eager: bool = False) -> None:
+        self.work, self.hold = work, work.hold
         self._pieces: Pieces = []
-        self.redactor = redaction.NOTHING  # for what this attempt writes
+        self._eager, self._begun = eager, -1
+        self.redactor = redaction.NOTHING  # for what this work writes
         self._streams: dict[tuple[str, int], redaction.Stream] = {}
         self.lock = threading.Lock()
         self._flushed = time.monotonic()
@@ -48,13 +47,15 @@ class Feed:
         _feeds.remove(self)
 
     def add(self, type: str, turn: int, text: str) -> None:
-        """One piece of `agent_output` or `agent_thinking`. Raises LeaseLost if this attempt was taken away."""
+        """One piece of `agent_output` or `agent_thinking`. Raises LeaseLost if the work was taken away."""
         self.hold.check()
         if self.redactor:
             text = self._streams.setdefault((type, turn), redaction.Stream(self.redactor)).feed(text)
         if text:
             self._pieces.append((type, turn, text))
-        if not flusher.running and time.monotonic() - self._flushed > FLUSH_SECONDS:
+        first, self._begun = self._begun != turn and bool(text), turn
+        late = not flusher.running and time.monotonic() - self._flushed > FLUSH_SECONDS
+        if late or (self._eager and first):
             flush([self])
 
     def take(self) -> list[Event]:
@@ -68,6 +69,17 @@ class Feed:
         """The text of an error as it may be written: without the step's secrets and the server's own."""
         return redaction.server().clean_all(self.redactor.clean_all(text))
 
+    @contextlib.contextmanager
+    def cleaned_errors(self) -> Iterator[None]:
+        """Errors that leave the block may be written."""
+        try:
+            yield
+        except Exception as error:
+            error.args = tuple(self.clean_error(arg) for arg in error.args)
+            if isinstance(error, StepError):
+                error.message = self.clean_error(error.message)
+            raise
+
     def swap(self) -> Pieces:
         """What is pending, which then is no longer."""
         pieces, self._pieces, self._flushed = self._pieces, [], time.monotonic()
@@ -79,16 +91,15 @@ class Feed:
 
     def events(self, pieces: Pieces) -> list[Event]:
         return [
-            walks.event(self._run, type, self._visit, text=part, turn=turn, message_id=None)
+            self.work.event(type, text=part, turn=turn, message_id=self.work.message_id)
             for type, turn, text in _merged(pieces)
             for part in _cut(text)
         ]
 
     def write(self, pieces: Pieces) -> None:
-        """Stores the pieces inside the caller's transaction; who has lost the visit hears of it here."""
+        """Stores the pieces inside the caller's transaction; who has lost the work hears of it here."""
         try:
-            recorded, place = self.events(pieces), {"at_epoch": self.hold.epoch, "fence": self.hold.fence}
-            runs.write(self._run.id, recorded, at_status=(RunStatus.RUNNING, RunStatus.PAUSED), **place)
+            self.work.write(self.events(pieces))
         except LeaseLost as lost:
             self.hold.interrupt(lost)
 

@@ -1,7 +1,7 @@
-"""The journal of an attempt: every turn and tool call, stored as it happens.
+"""The journal of an agent's work: every turn and tool call, stored as it happens.
 
-A worker that takes the attempt over finds the replies of earlier turns here and goes on at the next one.
-Each write is one transaction under the attempt's fence; its events and counters go with it.
+A worker that takes the work over finds the replies of earlier turns here and goes on at the next one.
+Each write is one transaction under the work's fence; its events and counters go with it.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models import database, runs
+from models import database
 from models.base import dumps, now_ms
 from models.calls import LLMCall, ToolUse
 from models.events import Event
-from models.runs import Run
-from models.status import RunStatus
-from pipelines.state import Visit
 from workers import walks
 from workers.agent.budget import Budget
 from workers.agent.feed import Feed
+from workers.agent.work import Work
 from workers.clients.llm import prices
 from workers.clients.llm.base import Message, Request, Thinking, ToolCall, Usage
-from workers.holds import Hold
 
-OR_PAUSED = (RunStatus.RUNNING, RunStatus.PAUSED)
+KEPT = ("ok", "planned", "asked", "allowed", "intended", "done")  # statuses of what counts for who takes over
 MAX_RESULT_CHARS = 10_000  # of a tool's result in its event
 
 
@@ -56,24 +53,16 @@ class Turn:
 
 
 class Journal:
-    def __init__(self, run: Run, visit: Visit, hold: Hold, feed: Feed, budget: Budget) -> None:
-        self._run, self._visit, self._hold, self._feed, self._budget = run, visit, hold, feed, budget
-        resumed = visit.interrupted is not None
-        self._turns = {row.turn: row for row in self._rows(LLMCall)} if resumed else {}
-        self._uses = {row.id: row for row in self._rows(ToolUse)} if resumed else {}
+    def __init__(self, work: Work, feed: Feed, budget: Budget) -> None:
+        self.work, self._hold, self._feed, self._budget = work, work.hold, feed, budget
+        self._turns = {row.turn: row for row in self._rows(LLMCall)} if work.resumed else {}
+        self._uses = {row.id: row for row in self._rows(ToolUse)} if work.resumed else {}
 
     def _rows(self, table) -> list:
-        visit, run = self._visit, self._run
+        place = list(self.work.place(0).items())[:-1]
+        same = [getattr(table, name) == value for name, value in place]
         with database.connection():
-            return list(
-                table.select().where(
-                    table.run_id == run.id,
-                    table.epoch == run.epoch,
-                    table.n == visit.n,
-                    table.attempt == visit.attempt,
-                    table.status.in_(("ok", "planned", "asked", "allowed", "intended", "done")),
-                )
-            )
+            return list(table.select().where(*same, table.status.in_(KEPT)))
 
     def recorded(self, number: int) -> Turn | None:
         """The turn as an earlier worker stored it; what it used counts for this attempt."""
@@ -88,7 +77,7 @@ class Journal:
     def turn(self, number: int, provider: str, request: Request, message: Message, usage: Usage, **facts: Any) -> Turn:
         """A turn that has just been answered; not stored yet. `facts`: id, times, finish_reason, fallback_from."""
         row = {
-            **self.line(number),
+            **self.work.line(number),
             "provider": provider,
             "model": request.model,
             "status": "ok",
@@ -105,23 +94,10 @@ class Journal:
         }
         return Turn(number, message, usage, facts["finish_reason"], row)
 
-    def place(self, turn: int) -> dict[str, Any]:
-        visit, run = self._visit, self._run
-        place = {"run_id": run.id, "epoch": run.epoch, "n": visit.n, "step_key": visit.step_key}
-        return place | {"attempt": visit.attempt, "turn": turn}
-
-    def line(self, turn: int) -> dict[str, Any]:
-        """Whose call a turn is, for the ledger."""
-        visit, run = self._visit, self._run
-        owner = {"agent_id": visit.agent_id, "pipeline_id": run.pipeline_id, "project_id": run.project_id}
-        return self.place(turn) | owner
-
     def call_event(self, turn: Turn) -> Event:
         row = turn.row
-        return walks.event(
-            self._run,
+        return self.work.event(
             "llm_call",
-            self._visit,
             call_id=row["id"],
             provider=row["provider"],
             model=row["model"],
@@ -134,7 +110,7 @@ class Journal:
             finish_reason=turn.finish_reason,
             error=None,
             fallback_from=row.get("fallback_from"),
-            message_id=None,
+            message_id=self.work.message_id,
         )
 
     def keep_last(self, turn: Turn) -> list[Event]:
@@ -152,7 +128,7 @@ class Journal:
         text = self._feed.clean_error(str(error))[:4000]
         row = {
             "id": call_id,
-            **self.line(number),
+            **self.work.line(number),
             "provider": provider,
             "model": model,
             "status": "error",
@@ -180,7 +156,7 @@ class Journal:
 
     def use(self, turn: int, index: int, call: ToolCall, asks: bool) -> dict[str, Any]:
         """The ledger row of a tool call; its id is the same for every worker that comes to this call."""
-        place = self.place(turn)
+        place = self.work.place(turn)
         key = dumps([*place.values(), index, call.name, call.arguments])
         return place | {
             "id": hashlib.sha256(key.encode()).hexdigest(),
@@ -214,24 +190,20 @@ class Journal:
 
     def _start_events(self, uses: Sequence[dict]) -> list[Event]:
         return [
-            walks.event(
-                self._run,
+            self.work.event(
                 "tool_call_start",
-                self._visit,
                 tool_call_id=use["tool_call_id"],
                 tool_name=use["tool_name"],
                 arguments=use["arguments"],
                 turn=use["turn"],
-                message_id=None,
+                message_id=self.work.message_id,
             )
             for use in uses
         ]
 
     def _end_event(self, use: dict, result: str, is_error: bool, duration_ms: int) -> Event:
-        return walks.event(
-            self._run,
+        return self.work.event(
             "tool_call_end",
-            self._visit,
             tool_call_id=use["tool_call_id"],
             tool_name=use["tool_name"],
             result=result[:MAX_RESULT_CHARS],
@@ -239,25 +211,17 @@ class Journal:
             is_error=is_error,
             duration_ms=duration_ms,
             replayed=False,
-            message_id=None,
+            message_id=self.work.message_id,
         )
 
     def _write(self, recorded: list[Event], add: dict[str, float], store: Callable, turn: Turn | None = None) -> None:
         def write() -> None:
             with database.transaction():
                 warnings = self._settle(turn) if turn else []
-                runs.write(
-                    self._run.id,
-                    [*recorded, *warnings],
-                    at_status=OR_PAUSED,  # what was under way when the run was paused still counts
-                    at_epoch=self._run.epoch,
-                    fence=self._hold.fence,
-                    add=add,
-                )
+                self.work.write([*recorded, *warnings], add)
                 store()
 
         walks.patiently(self._hold, write)
-        walks.count(self._run, add)
         self._hold.used.update(add)
 
 

@@ -1,48 +1,29 @@
-"""The agent loop: prompt, provider stream, tools, again, until the step has its answer.
-
-It never decides what an error means: it raises a StepError, and `workers/runs.py` settles it.
-"""
+"""The agent loop of a step: its conversation goes on until the answer has all that the step must give."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.calls import ToolUse
-from models.errors import (
-    AgentFailed,
-    BadOutput,
-    NeedsPerson,
-    StepError,
-    ToolLoop,
-    TurnLimit,
-)
+from models.errors import AgentFailed, BadOutput, StepError
 from pipelines import outputs as output_rules
 from pipelines import plan, structured
 from pipelines.definition import Step, fold
 from pipelines.state import Visit
 from workers.agent import work_files
 from workers.agent.budget import Budget
-from workers.agent.calls import Caller
+from workers.agent.conversation import Conversation, question
 from workers.agent.feed import Feed
 from workers.agent.journal import Journal, Turn
 from workers.agent.settings import Settings
-from workers.clients.llm.base import (
-    Message,
-    OutputSchema,
-    Request,
-    Script,
-    ToolCall,
-)
-from workers.holds import Hold
-from workers.tools import base as tools
+from workers.clients.llm.base import Message, OutputSchema, Request, Script, ToolCall
 from workers.walks import Walk
 
-SAME_CALL_LIMIT = 5  # the same call with the same result: a warning, and at the next one the end
 CONTROL_TOOLS = ("complete", "fail")
+QUESTIONS = {
+    "tool": ("wants to run", ("allow", "deny")),
+    "effect": ("may or may not have run", ("repeat", "skip", "fail")),
+}
 
 
 @dataclass(slots=True)
@@ -56,40 +37,28 @@ class Answer:
     journal: Journal | None = None
 
 
-class Attempt:
+class Attempt(Conversation):
     """One attempt at one visit."""
 
-    def __init__(self, walk: Walk, visit: Visit, hold: Hold, settings: Settings, feed: Feed) -> None:
-        self.walk, self.visit, self.hold, self.settings, self.feed = walk, visit, hold, settings, feed
+    def __init__(self, walk: Walk, visit: Visit, settings: Settings, feed: Feed) -> None:
+        budget = Budget.of(walk.run, feed.work)
+        super().__init__(feed.work, feed, budget, settings.models, settings.toolbox, visit.step_key)
+        self.walk, self.visit, self.settings = walk, visit, settings
         self.step: Step = walk.state.step(visit)
         self.needed = walk.pipeline.needed_outputs.get(self.step.key, ())
-        budget = Budget.of(walk.run, visit)
-        self.journal = Journal(walk.run, visit, hold, feed, budget)
-        self.caller = Caller(self.journal, feed, budget, settings.models)
-        self.toolbox = settings.toolbox
         self.max_output_tokens = self.step.max_output_tokens
-        self.messages: list[Message] = [Message("user", visit.prompt)]
+        self.messages.append(Message("user", visit.prompt))
         self.repairs = 0
-        self.seen_calls: Counter = Counter()
-        self.context = tools.Context(walk.workspace, env=settings.granted.env, clean=feed.redactor.clean)
+        self.in_workspace(walk.workspace, settings.granted.env)
 
     def run(self) -> Answer:
         """The step's answer. Raises a StepError, or LeaseLost."""
-        for number in range(self.settings.max_turns):
-            self.hold.check()
-            turn = self.journal.recorded(number) or self.caller.ask(number, self._request, self.messages)
-            self.messages.append(turn.message)
-            answer = self._use_tools(turn) if self._works_on(turn) else self._conclude(turn)
-            if answer is not None:
-                return answer
-        raise TurnLimit(f"{self.step.key} used all of its {self.settings.max_turns} turns")
+        return self.converse(self.settings.max_turns)
 
-    def _works_on(self, turn: Turn) -> bool:
-        return bool(turn.message.tool_calls) and self.step.output_schema is None
+    def works_on(self, turn: Turn) -> bool:
+        return super().works_on(turn) and self.step.output_schema is None
 
-    # --- asking the model ---
-
-    def _request(self, number: int, model: str) -> Request:
+    def request(self, number: int, model: str) -> Request:
         step, schema = self.step, self.step.output_schema
         return Request(
             model=model,
@@ -107,56 +76,13 @@ class Attempt:
 
     # --- tools ---
 
-    def _use_tools(self, turn: Turn) -> Answer | None:
-        calls = turn.message.tool_calls
-        control = next((call for call in calls if call.name in CONTROL_TOOLS), None)
-        if control is not None:
-            return self._control(turn, control)
-        asks = self.toolbox.asks
-        uses = [self.journal.use(turn.number, index, call, call.name in asks) for index, call in enumerate(calls)]
-        self._keep(turn, uses)
-        for index, (call, use) in enumerate(zip(calls, uses, strict=True)):
-            result = self._use(call, use, uses[index + 1 : index + 2])
-            self.messages.append(Message("tool", result, tool_call_id=call.id))
-        return None
+    def ask_person(self, kind: str, use: dict[str, Any]) -> str:
+        prompt, options = QUESTIONS[kind]
+        raise question(kind, use, f"{self.step.key}: {use['tool_name']} {prompt}", options)
 
-    def _use(self, call: ToolCall, use: dict, then: list[dict]) -> str:
-        earlier = self.journal.earlier(use)
-        status = earlier.status if earlier is not None else use["status"]
-        if status == "done":
-            return self._replay(use, earlier, then)
-        self.hold.check()
-        if status == "asked":
-            raise _ask("tool", use, f"{call.name} wants to run", ("allow", "deny"))
-        if status == "intended" and earlier is not None and not self.toolbox.repeats(call.name):
-            raise _ask("effect", use, f"{call.name} may or may not have run", ("repeat", "skip", "fail"))
-        if status == "allowed":
-            self.journal.begin(use)
-        started = time.monotonic()
-        self.hold.in_tool = True
-        try:
-            outcome = self.toolbox.call(self.context, call)
-        finally:
-            self.hold.in_tool = False
-        text = self._watch(call, outcome.text)
-        self.journal.done(use, text, outcome.is_error, _ms_since(started), then)
-        return text
-
-    def _replay(self, use: dict, earlier: ToolUse, then: list[dict]) -> str:
-        """The result as stored; one that a person gave has no event yet."""
-        if earlier.duration_ms is None:
-            self.journal.done(use, earlier.result, bool(earlier.is_error), 0, then)
-        return earlier.result
-
-    def _watch(self, call: ToolCall, result: str) -> str:
-        """Notices an agent that does the same again and again: warns once, then ends the attempt."""
-        key = (call.name, repr(sorted(call.arguments.items())), result)
-        self.seen_calls[key] += 1
-        if self.seen_calls[key] > SAME_CALL_LIMIT:
-            raise ToolLoop(f"{call.name} was called {self.seen_calls[key]} times with the same arguments and result")
-        if self.seen_calls[key] == SAME_CALL_LIMIT:
-            return f"{result}\n\n(You have made this same call {SAME_CALL_LIMIT} times. Do something else, or finish.)"
-        return result
+    def control(self, turn: Turn) -> tuple[bool, Answer | None]:
+        call = next((call for call in turn.message.tool_calls if call.name in CONTROL_TOOLS), None)
+        return call is not None, call and self._control(turn, call)
 
     def _control(self, turn: Turn, call: ToolCall) -> Answer | None:
         if call.name == "fail":
@@ -171,7 +97,7 @@ class Attempt:
 
     # --- the answer ---
 
-    def _conclude(self, turn: Turn) -> Answer | None:
+    def conclude(self, turn: Turn) -> Answer | None:
         text = turn.message.content
         if self.step.output_schema is not None:
             return self._conclude_structured(turn, text)
@@ -243,7 +169,7 @@ class Attempt:
         if self.repairs >= self.step.max_repairs:
             raise self._failed(turn, BadOutput(problem))
         self.repairs += 1
-        self._keep(turn)
+        self.keep(turn)
         if call is None:
             self.messages.append(Message("user", problem))
             return
@@ -253,24 +179,10 @@ class Attempt:
 
     def _failed(self, turn: Turn, error: StepError) -> StepError:
         """Stores the turn that failed the attempt, and hands its text to the next attempt's prompt."""
-        self._keep(turn)
+        self.keep(turn)
         error.details["output"] = turn.message.content
         return error
-
-    def _keep(self, turn: Turn, uses: Sequence[dict] = ()) -> None:
-        if not turn.stored:
-            self.journal.keep(turn, uses)
 
     @property
     def _extra(self) -> frozenset[str]:
         return self.walk.pipeline.extra_names
-
-
-def _ask(kind: str, use: dict, prompt: str, options: tuple[str, ...]) -> NeedsPerson:
-    """A question about exactly this call."""
-    facts = {name: use[name] for name in ("tool_name", "arguments", "tool_call_id")}
-    return NeedsPerson(kind, f"{use['step_key']}: {prompt}", options, use_id=use["id"], **facts)
-
-
-def _ms_since(started: float) -> int:
-    return int((time.monotonic() - started) * 1000)
