@@ -14,6 +14,7 @@ from api.resources import (
     agents,
     approvals,
     audit,
+    chat,
     control,
     events,
     ledger,
@@ -33,7 +34,10 @@ from pipelines.seeding import seed
 from workers.broker import ringer
 from workers.publisher import publisher
 
-RESOURCES = (status, pipelines, runs, control, steps, events, approvals, ledger, agents, secrets, tokens, audit)
+RESOURCES = (
+    *(status, pipelines, runs, control, steps, events, approvals, ledger),
+    *(agents, chat, secrets, tokens, audit),
+)
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

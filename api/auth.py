@@ -47,10 +47,16 @@ def check(request: Request) -> Response | None:
     view = view_of(current_app, request)
     scope = getattr(view, "scope", "admin")
     g.token = identify(request, scope)
-    if g.token is not None and scope != "public" and not g.token.allows(scope):
-        raise Forbidden(f"This needs a token of scope {scope}; yours has {g.token.scope}")
+    if g.token is not None and scope != "public":
+        demand(scope)
     check_shape(request, view)
     return None
+
+
+def demand(scope: str) -> None:
+    """Raises Forbidden unless the caller's token has at least this scope."""
+    if not g.token.allows(scope):
+        raise Forbidden(f"This needs a token of scope {scope}; yours has {g.token.scope}")
 
 
 def check_host(request: Request) -> None:

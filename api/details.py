@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from api import definitions
-from api.feeds import RunFeed
+from api.feeds import StreamFeed
 from api.sse import hub
 from models import database, run_views, step_views
 from models.errors import NotFound
@@ -61,7 +61,7 @@ def settled(run_id: str, seconds: int, token_id: str) -> dict[str, Any]:
     hub.check_limits(token_id)
     database.release()
     deadline = time.monotonic() + seconds
-    with hub.reading(RunFeed(run_id), token_id) as reader:
+    with hub.reading(StreamFeed(run_id), token_id) as reader:
         reader.go_live(reader.channel.last)
         while not reader.closed and not _over(run_id) and (left := deadline - time.monotonic()) > 0:
             reader.take(left)

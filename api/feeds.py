@@ -1,14 +1,18 @@
-"""What can be streamed: the log of one run, or the numbered log of the whole platform. SQL is the truth of both."""
+"""What can be streamed: the log of a run or a chat, or the numbered log of everything. SQL is the truth of all."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 import orjson
 
-from models import database, events
+from models import chats, database, events
 from models.status import TERMINAL
+
+OVER = frozenset({*TERMINAL, chats.SessionStatus.ENDED, "deleted"})
+CLOSING_TYPES = events.TERMINAL_TYPES | {"chat_session_ended"}  # after these the stream may be over
 
 
 class Frame:
@@ -31,19 +35,18 @@ class Frame:
         return self._event
 
 
-class RunFeed:
-    """The events of one run, numbered by `seq`."""
+class StreamFeed:
+    """The events of one run or chat session, numbered by `seq`; `key` is its id."""
 
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
-        self.key = run_id
+    def __init__(self, key: str) -> None:
+        self.key = key
 
     def head(self) -> int:
         return heads([self.key]).get(self.key, 0)
 
     def after(self, seq: int, limit: int) -> list[Frame]:
         with database.connection():
-            return [Frame(row["seq"], row["type"], row["data"]) for row in events.after(self.run_id, seq, limit)]
+            return [Frame(row["seq"], row["type"], row["data"]) for row in events.after(self.key, seq, limit)]
 
     @staticmethod
     def announced(row: list) -> Frame:
@@ -51,11 +54,11 @@ class RunFeed:
         return Frame(*row)
 
     def end(self, seq: int) -> str | None:
-        """The status in which the run ended, if `seq` was its last event and it has not begun again."""
+        """The status in which it ended, if `seq` was its last event and it has not begun again."""
         with database.connection():
-            sql = "SELECT status, last_seq FROM runs WHERE id = ?"
-            status, last_seq = database.execute(sql, (self.run_id,)).fetchone() or ("deleted", 0)
-        return status if status in (*TERMINAL, "deleted") and last_seq <= seq else None
+            sql = f"SELECT status, last_seq FROM {_table(self.key)} WHERE id = ?"
+            status, last_seq = database.execute(sql, (self.key,)).fetchone() or ("deleted", 0)
+        return status if status in OVER and last_seq <= seq else None
 
 
 class GlobalFeed:
@@ -81,16 +84,21 @@ class GlobalFeed:
 
 
 def heads(keys: list[str]) -> dict[str, int]:
-    """`{key: highest number stored}` of many feeds in one statement (two with the global one)."""
-    runs = [key for key in keys if key != GlobalFeed.key]
+    """`{key: highest number stored}` of many feeds in one statement per kind."""
+    streams = [key for key in keys if key != GlobalFeed.key]
     found: dict[str, int] = {}
     with database.connection():
-        if runs:
-            sql = f"SELECT id, last_seq FROM runs WHERE id IN ({', '.join('?' * len(runs))})"
-            found.update(database.execute(sql, runs).fetchall())
-        if len(runs) < len(keys):
+        for table, group in itertools.groupby(sorted(streams, key=_table), _table):
+            ids = list(group)
+            sql = f"SELECT id, last_seq FROM {table} WHERE id IN ({', '.join('?' * len(ids))})"
+            found.update(database.execute(sql, ids).fetchall())
+        if len(streams) < len(keys):
             found[GlobalFeed.key] = events.head_position()
     return found
+
+
+def _table(key: str) -> str:
+    return "chat_sessions" if key.startswith(chats.PREFIX) else "runs"
 
 
 @functools.lru_cache(maxsize=4096)

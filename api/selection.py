@@ -8,22 +8,22 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from api import definitions
-from api.feeds import Frame, GlobalFeed, RunFeed, belonging
-from models import run_views
+from api.feeds import Frame, GlobalFeed, StreamFeed, belonging
+from models import chats, run_views
 from models.errors import Invalid, NotFound
 
 SESSION = re.compile(r"(run_[0-9a-z]{26})_(.+)")  # the agent session of a step
 MOST_HISTORY = 1_000
 
-Feed = RunFeed | GlobalFeed
+Feed = StreamFeed | GlobalFeed
 Wants = Callable[[Frame], bool]
 
 
 def select(query: dict[str, Any]) -> tuple[Feed, Wants | None]:
     """(the feed, which of its frames; None: all). Raises NotFound, Invalid."""
-    run_id = check(query["run_id"], query["session_id"])
+    stream = check(query["run_id"], query["session_id"])
     tests = [_types(query["types"])] if query["types"] else []
-    if query["session_id"]:
+    if query["session_id"] and stream != query["session_id"]:
         tests.append(lambda frame: frame.event["session_id"] == query["session_id"])
     if query["agent_id"]:
         tests.append(lambda frame: frame.event["agent_id"] == query["agent_id"])
@@ -32,14 +32,16 @@ def select(query: dict[str, Any]) -> tuple[Feed, Wants | None]:
             tests.append(lambda frame, name=name: _run(frame).get(name) == query[name])
     if query["tag"]:
         tests.append(lambda frame: query["tag"] in _run(frame)["tags"])
-    feed = RunFeed(run_id) if run_id else GlobalFeed()
+    feed = StreamFeed(stream) if stream else GlobalFeed()
     return feed, (lambda frame: all(test(frame) for test in tests)) if tests else None
 
 
 def check(run_id: str | None, session_id: str | None) -> str | None:
-    """The run whose log it is, None for the global one. Raises NotFound, Invalid."""
+    """The run or chat session whose log it is, None for the global one. Raises NotFound, Invalid."""
     if run_id and session_id:
         raise Invalid("Ask for a run or for a session", errors={"session_id": ["not together with run_id"]})
+    if session_id and session_id.startswith(chats.PREFIX):
+        return chats.get(session_id).id
     if session_id:
         return _run_of_session(session_id)
     if run_id:

@@ -20,7 +20,7 @@ import peewee
 import redis
 import structlog
 
-from api.feeds import Frame, GlobalFeed, RunFeed, heads
+from api.feeds import Frame, GlobalFeed, StreamFeed, heads
 from api.hangups import hung_up
 from models import tokens
 from models.errors import DjinnBotError, TooMany
@@ -40,7 +40,7 @@ PREFIX = "events:"
 IDLE_CHANNEL = "events:*none"  # keeps the connection in subscriber mode while nobody reads
 KEEP_ALIVE = b": keep-alive\n\n"
 
-Feed = RunFeed | GlobalFeed
+Feed = StreamFeed | GlobalFeed
 
 
 class Reader:

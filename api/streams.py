@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from api.feeds import Frame, GlobalFeed, RunFeed
+from api.feeds import CLOSING_TYPES, Frame, GlobalFeed, StreamFeed
 from api.sse import KEEP_ALIVE, PAGE, Reader, hub
 from models.errors import Unavailable
-from models.events import TERMINAL_TYPES
 
 OPENING = b"retry: 2000\n" + KEEP_ALIVE
 
@@ -25,7 +24,7 @@ def control(type: str, **payload) -> bytes:
 class Stream:
     """`last` is the number of the event the client has seen last; `wants` None: everything."""
 
-    feed: RunFeed | GlobalFeed
+    feed: StreamFeed | GlobalFeed
     last: int
     token_id: str
     wants: Callable[[Frame], bool] | None = None
@@ -41,7 +40,7 @@ class Stream:
                     sent = b"".join(self._chunks(taken))
                     if sent:
                         yield sent
-                    if any(frame and frame.type in TERMINAL_TYPES for frame in taken):
+                    if any(frame and frame.type in CLOSING_TYPES for frame in taken):
                         end = self.feed.end(self.last)
                 if end is not None:
                     yield control("end", status=end)

@@ -76,14 +76,16 @@ _index_rare(LLMCall.status, "status <> 'ok'")
 
 
 class ToolUse(Model):
-    """One tool call of an attempt, on its way through the statuses below."""
+    """One tool call of an agent's work, on its way through the statuses below."""
 
-    id = peewee.TextField(primary_key=True)  # sha256 of (run, epoch, visit, attempt, turn, index, tool, arguments)
-    run_id = peewee.TextField()
-    epoch = peewee.IntegerField()
-    n = peewee.IntegerField()
-    step_key = peewee.TextField()
-    attempt = peewee.IntegerField()
+    id = peewee.TextField(primary_key=True)  # sha256 of (place, turn, index, tool, arguments)
+    run_id = peewee.TextField(null=True)  # of a step's attempt, with the four that follow
+    epoch = peewee.IntegerField(null=True)
+    n = peewee.IntegerField(null=True)
+    step_key = peewee.TextField(null=True)
+    attempt = peewee.IntegerField(null=True)
+    session_id = peewee.TextField(null=True)  # of a chat's turn
+    message_id = peewee.TextField(null=True)
     turn = peewee.IntegerField()
     tool_call_id = peewee.TextField()
     tool_name = peewee.TextField()
@@ -97,3 +99,13 @@ class ToolUse(Model):
     class Meta:
         table_name = "tool_uses"
         indexes = ((("run_id", "epoch", "n"), False),)
+
+
+ToolUse.add_index(
+    ToolUse.index(
+        ToolUse.session_id,
+        ToolUse.message_id,
+        where=peewee.SQL("session_id IS NOT NULL"),
+        name="tool_uses_of_chats",
+    )
+)

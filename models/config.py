@@ -42,6 +42,7 @@ class Config:
     scripted_replies: str = setting("SCRIPTED_REPLIES", "", "YAML file for the `scripted` provider")
     max_pending_runs: int = setting("MAX_PENDING_RUNS", 10_000, "queued runs before POST /runs answers 429", "int")
     lease_seconds: float = setting("LEASE_SECONDS", 30.0, "a worker unseen for this long has lost its steps", "float")
+    chat_idle_days: int = setting("CHAT_IDLE_DAYS", 30, "chats silent for so long are ended; 0: never", "int")
     log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning, error")
     log_format: str = setting("LOG_FORMAT", "", "text or json; unset: text on a terminal, else json")
 

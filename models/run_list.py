@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from models import database, run_search
+from models import database, text_search
 from models.errors import Invalid
 from models.run_views import COLUMNS
 
@@ -116,7 +116,7 @@ def _driver(filters: Filters, before: str | None) -> Query:
     """What the page is walked along: the search, a tag, an agent, or the runs themselves; the others are looked up."""
     tags, agent, query = list(filters.tag), filters.agent_id, None
     if filters.q:
-        where, params, order = run_search.matching(filters.q, before)
+        where, params, order = text_search.RUNS.matching(filters.q, before)
         query = Query("run_search CROSS JOIN runs r", "run_search.run_id", f"run_search.{order}", where, params)
         query.add("r.id = run_search.run_id")
     elif tags:

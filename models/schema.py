@@ -11,6 +11,7 @@ from models.agents import AgentVersion
 from models.approvals import Approval
 from models.audit import AuditRow
 from models.calls import LLMCall, ToolUse
+from models.chats import ChatMessage, ChatSession
 from models.crypto import Canary
 from models.events import StoredEvent
 from models.idempotency import IdempotencyKey
@@ -29,6 +30,8 @@ TABLES = [
     Attempt,
     AuditRow,
     Canary,
+    ChatMessage,
+    ChatSession,
     IdempotencyKey,
     LLMCall,
     Lease,

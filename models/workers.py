@@ -86,19 +86,26 @@ def unregister(worker_id: str) -> None:
         Worker.delete().where(Worker.id == worker_id).execute()
 
 
+# (stream, epoch, n, token, status of the stream) of everything that some worker holds; `{which}` says which worker.
+HELD = (
+    "SELECT v.run_id, v.epoch, v.n, v.token, r.status FROM visits v JOIN runs r ON r.id = v.run_id"
+    " WHERE v.owner {which} AND v.status = 'running'"
+    " UNION ALL SELECT session_id, 1, seq, token, status FROM chat_messages WHERE owner {which} AND status = 'running'"
+)
+
+
 def held_by(worker_id: str) -> list[tuple[str, int, int, int]]:
-    """(run_id, epoch, n, token) of every running visit that the worker owns."""
-    sql = "SELECT run_id, epoch, n, token FROM visits WHERE owner = ? AND status = 'running'"
-    return list(database.execute(sql, (worker_id,)).fetchall())
+    """(stream, epoch, n, token) of every running visit and chat turn that the worker owns."""
+    return _held("= ?", worker_id, worker_id)
 
 
 def held_by_strangers() -> list[tuple[str, int, int, int]]:
     """The same of workers that are not registered any more: they left while they still held something."""
-    sql = (
-        "SELECT run_id, epoch, n, token FROM visits WHERE status = 'running' AND owner IS NOT NULL"
-        " AND owner NOT IN (SELECT id FROM workers)"
-    )
-    return list(database.execute(sql).fetchall())
+    return _held("NOT IN (SELECT id FROM workers)")
+
+
+def _held(which: str, *params: str) -> list[tuple[str, int, int, int]]:
+    return [row[:4] for row in database.execute(HELD.format(which=which), params).fetchall()]
 
 
 def alive(within_ms: int = 30_000) -> dict[str, int]:

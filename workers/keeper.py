@@ -16,7 +16,7 @@ import peewee
 import structlog
 from gevent import monkey
 
-from models import config, database
+from models import config, database, workers
 from models.base import now_ms
 from models.errors import LeaseLost
 from workers import holds
@@ -36,7 +36,7 @@ HANDOVER_PATIENCE_SECONDS = 1.5
 
 
 class Keeper:
-    """`release` gives back a visit by (run_id, epoch, n, token)."""
+    """`release` gives back a hold by its key."""
 
     def __init__(self, worker_id: str, release: Callable[[str, int, int, int], None]) -> None:
         self.worker_id = worker_id
@@ -89,11 +89,7 @@ class Keeper:
 
     def _look(self) -> None:
         mine = [hold for hold in holds.current() if not hold.settling]
-        sql = (
-            "SELECT v.run_id, v.epoch, v.n, v.token, r.status FROM visits v JOIN runs r ON r.id = v.run_id"
-            " WHERE v.owner = ? AND v.status = 'running'"
-        )
-        found = self._execute(sql, (self.worker_id,)).fetchall()
+        found = self._execute(workers.HELD.format(which="= ?"), (self.worker_id, self.worker_id)).fetchall()
         owned = {row[:4] for row in found}
         lost = [hold for hold in mine if hold.key not in owned]
         if lost:
@@ -109,7 +105,7 @@ class Keeper:
         self._unheld = {key: self._unheld.get(key, now) for key in unheld}
         for key, since in self._unheld.items():
             if now - since > ORPHAN_SECONDS:
-                log.error("orphan_released", run_id=key[0], visit=key[2])
+                log.error("orphan_released", stream=key[0], n=key[2])
                 self._in_hub(gevent.spawn, self._release, *key)
 
     def _interrupt(self, lost: list[holds.Hold], why: str) -> None:

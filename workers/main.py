@@ -9,11 +9,12 @@ import structlog
 
 from models import config, crypto, database, schema, workers
 from models.logs import configure_logs
-from workers import control, holds, keeper, maintenance, steps  # noqa: F401 (importing a module registers its actors)
+from workers import chat_turns, control, holds, keeper, maintenance, steps  # noqa: F401 (importing a module registers its actors)
 from workers.agent.feed import flusher
 from workers.broker import broker, ringer
-from workers.claims import Process, release
+from workers.claims import Process
 from workers.publisher import publisher
+from workers.releases import release
 from workers.version import VERSION
 
 log = structlog.get_logger(__name__)

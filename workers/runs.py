@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from models import config, database, outbox, run_search, runs, snapshots, visits
+from models import config, database, outbox, runs, snapshots, text_search, visits
 from models.base import new_id, now_ms
 from models.errors import Conflict, Invalid, LeaseLost, TooMany
 from models.events import Event
@@ -50,7 +50,7 @@ def start(
         texts = {"task_description": task_description, "human_context": human_context}
         RunInput.add({"run_id": run_id, **texts, "metadata": metadata or {}})
         _index(run_id, tags, pipeline)
-        run_search.index(run_id, (*texts.values(), *tags))
+        text_search.RUNS.index(run_id, (*texts.values(), *tags))
         _created(run_id, row)
         doorbell("advance_run", run_id)
     return run_id
@@ -250,7 +250,7 @@ def _guide(walk: Walk, context: str | None) -> None:
     if len(text.encode()) > MAX_CONTEXT_BYTES:
         raise Invalid("The guidance of all restarts together is longer than 1 MB", "context_too_large")
     RunInput.update(human_context=text).where(RunInput.run_id == walk.run.id).execute()
-    run_search.index(walk.run.id, (walk.inputs.task_description, text, *walk.run.tags))
+    text_search.RUNS.index(walk.run.id, (walk.inputs.task_description, text, *walk.run.tags))
 
 
 def _begin_epoch(walk: Walk, entry: Entry | None, rewound: rewind.Rewound, limits: dict[str, Any]) -> None:
@@ -365,7 +365,7 @@ def _add(run_id: str, row: dict[str, Any], walk: Walk, changes: dict[str, Any]) 
     }
     RunInput.add({"run_id": run_id, **texts, "metadata": changes.get("metadata") or walk.inputs.metadata})
     _index(run_id, row["tags"], walks.definition(row["pipeline_hash"]))
-    run_search.index(run_id, (*texts.values(), *row["tags"]))
+    text_search.RUNS.index(run_id, (*texts.values(), *row["tags"]))
     _created(run_id, row)
     doorbell("advance_run", run_id)
 
@@ -379,6 +379,6 @@ def remove(run_id: str) -> None:
         family = runs.family(run_id)
         for member in family:
             runs.delete(member)
-            run_search.remove(member)
+            text_search.RUNS.remove(member)
         outbox.withdraw(run_id)
         database.on_commit(lambda: [workspaces.remove(member) for member in family])

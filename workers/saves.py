@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from models import approvals, budgets, database, outbox, run_search, runs, visits
+from models import approvals, budgets, database, outbox, runs, text_search, visits
 from models.base import now_ms
 from models.errors import NeedsPerson
 from models.events import Event
@@ -123,7 +123,7 @@ def _ended(walk: Walk) -> dict[str, Any]:
     ending, run = walk.state.ending, walk.run
     if ending.error:
         texts = (walk.inputs.task_description, walk.inputs.human_context, *run.tags, ending.error)
-        run_search.index(run.id, texts)
+        text_search.RUNS.index(run.id, texts)
     return {
         "completed_at": now_ms(),
         "status_reason": None,

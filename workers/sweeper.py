@@ -13,10 +13,10 @@ import structlog
 
 from models import config, database, idempotency, outbox, workers
 from models.workers import Worker
-from workers import approvals
+from workers import approvals, chats
 from workers.broker import client
-from workers.claims import release
 from workers.publisher import FEED_DATABASE
+from workers.releases import release
 
 log = structlog.get_logger(__name__)
 
@@ -58,8 +58,8 @@ class Sweeper:
         held = workers.held_by(worker.id)
         if held:
             log.warning("worker_lost", worker=worker.id, pid=worker.pid, holds=len(held), silent_s=round(silent, 1))
-        for run_id, epoch, n, token in held:
-            release(run_id, epoch, n, token, "worker_lost")
+        for hold in held:
+            release(*hold, "worker_lost")
         if _is_gone(worker) or silent > FORGET_AFTER_LEASES * config.get().lease_seconds:
             workers.unregister(worker.id)
             self.seen.pop(worker.id, None)
@@ -81,6 +81,7 @@ class Sweeper:
             self.pruned = time.monotonic()
             with database.transaction():
                 idempotency.prune()
+            chats.expire(config.get().chat_idle_days)
 
 
 def _is_gone(worker: Worker) -> bool:

@@ -2,6 +2,6 @@
 
 
 def up(migrator, db):
-    from models import run_search
+    from models import text_search
 
-    run_search.create()
+    text_search.RUNS.create()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models import database, run_search, runs, snapshots
+from models import database, runs, snapshots, text_search
 from models.approvals import Approval
 from models.base import new_id, now_ms
 from models.calls import LLMCall
@@ -53,7 +53,7 @@ def run(task: str = "Mend the fence", tags: tuple[str, ...] = (), **columns: Any
             RunTag.insert(tag=tag, run_id=run_id).execute()
         for agent in ("developer", "tester"):
             RunAgent.insert(agent_id=agent, run_id=run_id).execute()
-        run_search.index(run_id, [task, inputs.get("human_context"), *tags, row.get("error")])
+        text_search.RUNS.index(run_id, [task, inputs.get("human_context"), *tags, row.get("error")])
     emit(run_id, "run_created")
     return run_id
 

@@ -29,13 +29,15 @@ class Caller:
         self.journal, self.feed, self.budget = journal, feed, budget
         self.models = list(models)
         self.fallback_from: str | None = None
-        self.condensed = False
+        self.condensed, self.heard = False, True
 
-    def ask(self, number: int, build: Build, messages: list[Message]) -> Turn:
+    def ask(self, number: int, build: Build, messages: list[Message], heard: bool = True) -> Turn:
         """The model's next turn; a model that cannot answer is replaced by the next fallback.
 
-        `build(number, model)` makes the request of `messages`, which may be condensed here. Raises a StepError.
+        `build(number, model)` makes the request of `messages`, which may be condensed here. What is not to be `heard`
+        does not go into the feed. Raises a StepError.
         """
+        self.heard = heard
         while True:
             try:
                 return self._call(number, build, messages)
@@ -96,7 +98,9 @@ class Caller:
         return _cleaned(assistant_message(pieces), self.feed.redactor), usage, done, first
 
     def _feed(self, piece: Piece, number: int) -> None:
-        if isinstance(piece, Text):
+        if not self.heard:
+            self.feed.hold.check()
+        elif isinstance(piece, Text):
             self.feed.add("agent_output", number, piece.text)
         elif isinstance(piece, Thinking):
             self.feed.add("agent_thinking", number, piece.text)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import audit, database, secrets
+from models import audit, chats, database, secrets
 from models.errors import ConfigError, Unreadable
 from models.redaction import NOTHING, Redactor
 from pipelines.state import Visit
@@ -36,7 +36,14 @@ def of(walk: Walk, visit: Visit) -> Granted:
     return _open(walk.grants, walk.run.id, visit.agent_id) if walk.grants else NONE
 
 
-def _open(rows: list[dict[str, Any]], run_id: str, agent_id: str) -> Granted:
+def for_chat(session_id: str, agent_id: str) -> Granted:
+    """What the agent of a chat has been granted. Raises ConfigError if it cannot be decrypted."""
+    with database.connection():
+        rows = secrets.granted([agent_id])
+    return _open(rows, session_id, agent_id) if rows else NONE
+
+
+def _open(rows: list[dict[str, Any]], stream: str, agent_id: str) -> Granted:
     env, known = {}, {}
     for row in rows:
         mine = row["agent_id"] == agent_id
@@ -44,7 +51,7 @@ def _open(rows: list[dict[str, Any]], run_id: str, agent_id: str) -> Granted:
         if value is not None:
             known[row["name"]] = value
             env |= {row["env_key"]: value} if mine else {}
-    _note_use([row for row in rows if row["agent_id"] == agent_id], run_id, agent_id)
+    _note_use([row for row in rows if row["agent_id"] == agent_id], stream, agent_id)
     return Granted(env, Redactor(known))
 
 
@@ -57,13 +64,14 @@ def _value(row: dict[str, Any], needed: bool) -> str | None:
         return None  # nobody can have it, so nobody can give it away
 
 
-def _note_use(rows: list[dict[str, Any]], run_id: str, agent_id: str) -> None:
+def _note_use(rows: list[dict[str, Any]], stream: str, agent_id: str) -> None:
     if not rows:
         return
     with database.transaction():
         database.serialize()  # before any row is locked, as whoever changes secrets does
         secrets.used([row["secret_id"] for row in rows], agent_id)
         for row in rows:
-            if secrets.first_use(row["secret_id"], run_id):
-                detail = {"run_id": run_id, "name": row["name"]}
+            if secrets.first_use(row["secret_id"], stream):
+                kind = "session_id" if stream.startswith(chats.PREFIX) else "run_id"
+                detail = {kind: stream, "name": row["name"]}
                 audit.record("secret.use", "secret", row["secret_id"], audit.Actor(agent_id), detail=detail)

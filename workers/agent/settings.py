@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from models import config, database
-from models.errors import ConfigError
+from models.chats import ChatMessage, ChatSession
+from models.errors import ConfigError, Conflict
 from models.events import decode
 from pipelines import personas
 from pipelines.definition import MAX_RETRIES, MAX_TURNS, TIMEOUT_SECONDS, Step
@@ -20,6 +21,7 @@ from workers.tools.base import DEFAULT_TOOLS
 from workers.walks import Walk
 
 CACHE_SECONDS = 1.0  # how old an agent's folder as read may be
+CHATTING = "You are talking with a person in a chat. Answer them directly; use your tools where they help."
 NEUTRAL = "You are {name}. Work carefully, check what you did, and answer exactly in the form that is asked for."
 
 
@@ -79,6 +81,47 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
         timeout_seconds=_first(step.timeout_seconds, agent.get("timeout"), TIMEOUT_SECONDS),
         opening=opening,
         item_opening=item_opening,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    models: tuple[str, ...]
+    system: str
+    toolbox: Toolbox
+    granted: grants.Granted
+    thinking_level: str | None
+    max_turns: int
+    max_output_tokens: int | None
+    temperature: float | None
+
+
+def chat_model(agent_id: str) -> str:
+    """The model of a new chat that names none. Raises Conflict if there is none."""
+    agent = _config(agent_id)
+    model = agent.get("model") or agent.get("executor_model") or registry.default_model()
+    if not model:
+        hint = "set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) or install the `local` extra"
+        raise Conflict(f"{agent_id} has no model: {hint}", "no_model_configured")
+    return model
+
+
+def for_chat(session: ChatSession, message: ChatMessage) -> ChatSettings:
+    """What an answer in a chat is written with. Raises ConfigError."""
+    agent = agent_on_disk(session.agent_id)
+    if agent is None:
+        raise ConfigError(f"The agent {session.agent_id} does not exist any more", "agent_not_found")
+    given = agent.config
+    persona = agent.persona.strip() or NEUTRAL.format(name=agent.name)
+    return ChatSettings(
+        models=(message.model, *(model for model in given.get("fallback_models") or () if model != message.model)),
+        system="\n\n".join(text for text in (persona, CHATTING, session.system_prompt_supplement) if text),
+        toolbox=_toolbox(tuple(_first(given.get("tools"), DEFAULT_TOOLS)), tuple(config.get().approve_tools)),
+        granted=grants.for_chat(session.id, session.agent_id),
+        thinking_level=_first(session.thinking_level, given.get("thinking_level"), None),
+        max_turns=_first(given.get("max_turns"), MAX_TURNS),
+        max_output_tokens=given.get("max_tokens"),
+        temperature=given.get("temperature"),
     )
 
 

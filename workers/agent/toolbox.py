@@ -18,8 +18,9 @@ class Toolbox:
     def __init__(self, names: tuple[str, ...], asks: tuple[str, ...] = ()) -> None:
         known = registry.tools()
         self._tools = {name: known[name] for name in names if name in known}
-        own = tuple(tool.spec for tool in self._tools.values())
-        self.specs: tuple[ToolSpec, ...] = (*own, base.COMPLETE, base.FAIL) if own else ()  # none: a plain call
+        self.own: tuple[ToolSpec, ...] = tuple(tool.spec for tool in self._tools.values())
+        # With the two that end a step; without tools it is a plain call.
+        self.specs: tuple[ToolSpec, ...] = (*self.own, base.COMPLETE, base.FAIL) if self.own else ()
         self.asks = frozenset(asks) & set(self._tools)
 
     def repeats(self, name: str) -> bool:

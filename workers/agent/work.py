@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from models import database, runs, visits
+from models import chats, database, runs, visits
+from models.chats import ChatMessage, ChatSession
 from models.events import Event
 from models.runs import Run
 from models.status import RunStatus
@@ -67,3 +68,37 @@ class StepWork:
         fence = visits.fence(*self.hold.key)
         runs.write(self.run.id, recorded, at_status=OR_PAUSED, at_epoch=self.hold.epoch, fence=fence, add=add)
         database.on_commit(lambda: walks.count(self.run, add))
+
+
+@dataclass(slots=True)
+class ChatWork:
+    """One turn of a chat: an answer that is being written."""
+
+    session: ChatSession
+    message: ChatMessage
+    hold: Hold
+
+    @property
+    def message_id(self) -> str:
+        return self.message.id
+
+    @property
+    def resumed(self) -> bool:
+        return self.message.interrupted is not None
+
+    @property
+    def fence(self) -> tuple[str, tuple]:
+        return chats.fence(self.session.id, self.hold.n, self.hold.token)
+
+    def place(self, turn: int) -> dict[str, Any]:
+        return {"session_id": self.session.id, "message_id": self.message.id, "turn": turn}
+
+    def line(self, turn: int) -> dict[str, Any]:
+        owner = {"agent_id": self.session.agent_id, "project_id": self.session.project_id}
+        return self.place(turn) | owner
+
+    def event(self, type: str, **payload: Any) -> Event:
+        return chats.event(self.session, type, **payload)
+
+    def write(self, recorded: Sequence[Event], add: dict[str, float] | None = None) -> None:
+        chats.write(self.session.id, recorded, fence=self.fence, add=add)

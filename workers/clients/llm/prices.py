@@ -1,8 +1,9 @@
-"""What a call costs, by the price list that ships with genai-prices."""
+"""What a call costs and how much a model reads, by the price list that ships with genai-prices."""
 
 from __future__ import annotations
 
 import genai_prices
+from genai_prices.data_snapshot import get_snapshot
 
 from workers.clients.llm import catalogue
 from workers.clients.llm.base import Usage
@@ -22,6 +23,17 @@ def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
     except LookupError:  # neither the provider nor the model is in the list
         return None
     return float(price.total_price)
+
+
+def context_window(provider: str, model: str) -> int | None:
+    """Tokens that the model reads and writes at once, None if that is not known."""
+    info = catalogue.find(provider)
+    if info is None or not info.prices:
+        return None
+    try:
+        return get_snapshot().find_provider_model(model, None, info.prices, None)[1].context_window
+    except LookupError:
+        return None
 
 
 def _counted(usage: Usage) -> genai_prices.Usage:
