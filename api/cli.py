@@ -9,7 +9,7 @@ from environs.exceptions import EnvError
 
 from api import checks
 from api.client import ApiError
-from api.commands import approvals, costs, pipelines, platform, runs
+from api.commands import approvals, chat, costs, pipelines, platform, runs
 from api.commands.output import err
 
 app = typer.Typer(
@@ -19,9 +19,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (platform.up, platform.migrate, platform.doctor, platform.status, runs.run, costs.costs):
+for command in (platform.up, platform.migrate, platform.doctor, platform.status, runs.run, chat.chat, costs.costs):
     app.command()(command)
 app.add_typer(runs.app, name="runs")
+app.add_typer(chat.app, name="chats")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(pipelines.app, name="pipelines")
 

@@ -41,6 +41,9 @@ class Client:
     def post(self, path: str, body: dict | None = None) -> Any:
         return self._call("POST", path, json={} if body is None else body)
 
+    def delete(self, path: str) -> None:
+        self._call("DELETE", path)
+
     def _call(self, method: str, path: str, **options: Any) -> Any:
         try:
             response = self._http.request(method, path, **options)
@@ -52,20 +55,21 @@ class Client:
             raise ApiError(response.status_code, _problem(response))
         return response.json() if response.content else None
 
-    def events(self, run_id: str, after: int = 0) -> Iterator[dict]:
-        """The run's events from `after` on, until its end; reconnects by itself and never repeats one."""
+    def events(self, stream_id: str, after: int = 0) -> Iterator[dict]:
+        """Events of a run or chat from `after` on, until its end; reconnects by itself and never repeats one."""
         while True:
             try:
-                for event in self._stream(run_id, after):
+                for event in self._stream(stream_id, after):
                     after = event["seq"]
                     yield event
                 return
             except httpx.TransportError:
-                if self._ended(run_id, after):
+                if self._ended(stream_id, after):
                     return
 
-    def _stream(self, run_id: str, after: int) -> Iterator[dict]:
-        query, headers = {"run_id": run_id}, {"Last-Event-ID": str(after)} if after else {}
+    def _stream(self, stream_id: str, after: int) -> Iterator[dict]:
+        query = {"session_id" if stream_id.startswith("chat_") else "run_id": stream_id}
+        headers = {"Last-Event-ID": str(after)} if after else {}
         stream = self._http.stream("GET", "/v1/events/stream", params=query, headers=headers, timeout=STREAM_TIMEOUT)
         with stream as response:
             if response.is_error:
@@ -73,10 +77,11 @@ class Client:
                 raise ApiError(response.status_code, _problem(response))
             yield from _parsed(response.iter_lines())
 
-    def _ended(self, run_id: str, after: int) -> bool:
+    def _ended(self, stream_id: str, after: int) -> bool:
         time.sleep(RECONNECT_SECONDS)
-        run = self.get(f"/v1/runs/{run_id}")
-        return run["completed_at"] is not None and run["last_seq"] <= after
+        group = "chat/sessions" if stream_id.startswith("chat_") else "runs"
+        found = self.get(f"/v1/{group}/{stream_id}")
+        return found["completed_at"] is not None and found["last_seq"] <= after
 
 
 def _token_of(settings: config.Config) -> str | None:

@@ -14,7 +14,7 @@ from models.chats import SessionStatus
 from pipelines.settings import THINKING_LEVELS
 
 SESSION_ID, MESSAGE_ID = "chat_01k2x8m4t6v9q3w5y7z1a2b3c4", "msg_01k2x8m4t6v9q3w5y7z1a2b3c4"
-START_EXAMPLE = {"agent_id": "developer", "message": "What is in the repository?"}
+START_EXAMPLE = {"agent_id": "senior-engineer", "message": "What is in the repository?"}
 MESSAGE_EXAMPLE = {"message": "Add a test for it"}
 QUEUED_EXAMPLE = {
     "session_id": SESSION_ID,
@@ -61,9 +61,7 @@ class PostMessageSchema(ChatRequestSchema):
 
     message = text(MEGABYTE, required=True)
     model = model()
-    attachment_ids = fields.List(
-        fields.Str(), allow_none=True, load_default=list, validate=validate.Length(max=20)
-    )
+    attachment_ids = fields.List(fields.Str(), allow_none=True, load_default=list, validate=validate.Length(max=20))
     if_busy = fields.Str(
         allow_none=True, load_default="queue", validate=validate.OneOf(["queue", "reject", "interrupt"])
     )
