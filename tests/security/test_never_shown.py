@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import signal
 import threading
 from urllib.parse import quote
 
@@ -60,6 +61,7 @@ REPLIES = {
         {"error": {"class": "provider_rejected", "message": f"Incorrect key: {SAY}, sk-of-the-server"}},
     ],
 }
+REPLIES["chat:spy"] = [*REPLIES["DUMP"], REPLIES["FAIL"][1]]
 
 
 def traces(value: str) -> set[bytes]:
@@ -116,8 +118,15 @@ def remains(platform):
     run = platform.wait(run_id)
     assert run["status"] == "failed", run
     wait_for(lambda: listener.heard.index(b"run_failed"))
+    session_id = chatted(platform)
+    restart(platform)
     shown = [f"/v1/runs/{run_id}", f"/v1/steps/{run_id}", f"/v1/runs/{run_id}/events?limit=200", "/v1/llm-calls"]
-    shown += ["/v1/secrets", f"/v1/steps/{run_id}/DUMP/output", *(f"/v1/secrets/{name}" for name in SECRETS)]
+    shown += [
+        f"/v1/chat/sessions/{session_id}",
+        "/v1/secrets",
+        f"/v1/steps/{run_id}/DUMP/output",
+        *(f"/v1/secrets/{name}" for name in SECRETS),
+    ]
     return {
         "database": b"".join(path.read_bytes() for path in platform.folder.glob("djinnbot.sqlite3*")),
         "logs": b"".join(path.read_bytes() for path in platform.folder.glob("*.log")),
@@ -126,6 +135,32 @@ def remains(platform):
         "messages": listener.heard,
         "redis": listener.keys(),
     }
+
+
+def chatted(platform) -> str:
+    """A chat whose agent says all it knows, and then fails."""
+    folder = platform.folder / "agents" / "spy"
+    folder.mkdir(parents=True)
+    (folder / "IDENTITY.md").write_text("Name: Spy", "utf-8")
+    session = platform.client.post("/v1/chat/sessions", {"agent_id": "spy", "message": "go"})["id"]
+    platform.client.post(f"/v1/chat/sessions/{session}/message", {"message": "again"})
+
+    def answered() -> None:
+        assert platform.client.get(f"/v1/chat/sessions/{session}")["status"] == "ready"
+
+    wait_for(answered, 60)
+    told = platform.client.get(f"/v1/chat/sessions/{session}")["messages"]
+    statuses = [message["status"] for message in told]
+    assert statuses == ["completed", "completed", "completed", "failed"]
+    return session
+
+
+def restart(platform) -> None:
+    """Every process anew."""
+    for kind in ("web", "worker"):
+        platform.kill(platform.named(kind)[0], signal.SIGTERM)
+        platform.start(kind)
+    wait_for(lambda: platform.client.get("/readyz"))
 
 
 def test_the_agents_really_had_the_secrets(remains) -> None:

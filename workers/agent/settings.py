@@ -158,8 +158,8 @@ def _config(agent_id: str | None) -> dict[str, Any]:
 
 
 def agent_on_disk(agent_id: str) -> personas.Agent | None:
-    """The agent's folder, at most a second old."""
-    return _agent(agent_id, int(time.monotonic() / CACHE_SECONDS))
+    """The agent's folder, at most a second old; that there is none is looked up each time."""
+    return _agent(agent_id, int(time.monotonic() / CACHE_SECONDS)) or personas.load(config.get().agents_dir, agent_id)
 
 
 @functools.lru_cache(maxsize=256)
