@@ -42,9 +42,9 @@ def answered(object_id: str, ref: str) -> None:
     database.execute("DELETE FROM outbox WHERE object_id = ? AND ref = ?", (object_id, ref))
 
 
-def withdraw(object_id: str) -> None:
-    """Nothing of the object waits any more."""
-    database.execute("DELETE FROM outbox WHERE object_id = ?", (object_id,))
+def withdraw(actor: str, object_id: str) -> None:
+    """Nothing of the object waits for that actor any more."""
+    database.execute("DELETE FROM outbox WHERE object_id = ? AND actor = ?", (object_id, actor))
 
 
 def due(limit: int = 500) -> list[dict]:

@@ -17,9 +17,11 @@ from models.events import StoredEvent
 from models.idempotency import IdempotencyKey
 from models.leases import Lease
 from models.outbox import Outbox
+from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.runs import Run, RunAgent, RunInput, RunTag
 from models.secrets import Secret, SecretGrant, SecretUse, SecretVersion
 from models.snapshots import Snapshot
+from models.tasks import Dependency, Task, TaskEvent, TaskRun
 from models.tokens import Ticket, Token
 from models.visits import Attempt, VisitRow
 from models.workers import Worker
@@ -29,13 +31,17 @@ TABLES = [
     Approval,
     Attempt,
     AuditRow,
+    BoardColumn,
     Canary,
     ChatMessage,
     ChatSession,
+    Dependency,
     IdempotencyKey,
     LLMCall,
     Lease,
     Outbox,
+    Project,
+    ProjectAgent,
     Run,
     RunAgent,
     RunInput,
@@ -46,11 +52,15 @@ TABLES = [
     SecretVersion,
     Snapshot,
     StoredEvent,
+    Task,
+    TaskEvent,
+    TaskRun,
     Ticket,
     Token,
     ToolUse,
     VisitRow,
     Worker,
+    Workflow,
 ]
 
 

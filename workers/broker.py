@@ -21,7 +21,12 @@ from models import config, database, outbox
 
 log = structlog.get_logger(__name__)
 
-QUEUES = {"advance_run": "runs", "answer_chat": "chat", "secrets_rekey": "housekeeping"}  # actor -> queue
+QUEUES = {
+    "advance_run": "runs",
+    "answer_chat": "chat",
+    "secrets_rekey": "housekeeping",
+    "task_on_run_end": "default",
+}  # actor -> queue
 QUEUE_DATABASE = 1  # of REDIS_URL; the event feed uses 0
 WAKE_SECONDS = 1  # longest wait of an idle consumer, so that a shutdown is noticed
 FULL_PAUSE_SECONDS = 0.01  # between looks while as many messages are out as may be

@@ -118,7 +118,7 @@ def clear(session: ChatSession) -> int:
         chats.update(message.id, status=MessageStatus.STOPPED, completed_at=now_ms())
     session.queued_count = 0
     if waiting:
-        outbox.withdraw(session.id)
+        outbox.withdraw("answer_chat", session.id)
         _store(session, [_ended(session, message, MessageStatus.STOPPED, None, None) for message in waiting])
     return len(waiting)
 

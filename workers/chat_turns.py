@@ -47,7 +47,7 @@ def claim(session_id: str) -> Taken | None:
         try:
             session = chats.lock(session_id)
         except NotFound:
-            outbox.withdraw(session_id)
+            outbox.withdraw("answer_chat", session_id)
             return None
         return _take(session)
 

@@ -80,7 +80,7 @@ def _open(session_id: str) -> ChatSession:
 def _stop(session: ChatSession) -> str | None:
     stopped = chat_queue.stop(session)
     if stopped:
-        outbox.withdraw(session.id)
+        outbox.withdraw("answer_chat", session.id)
         database.on_commit(lambda: publisher.nudge(session.id))
     return stopped
 

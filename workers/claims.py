@@ -29,7 +29,7 @@ def claim(run_id: str) -> tuple[Walk, Visit] | None:
     walk = walks.load(run_id)
     if walk.run.status in TERMINAL:
         with database.transaction():
-            outbox.withdraw(run_id)
+            outbox.withdraw("advance_run", run_id)
         return None
     if walk.run.status == RunStatus.PAUSED:
         return None

@@ -9,7 +9,15 @@ import structlog
 
 from models import config, crypto, database, schema, workers
 from models.logs import configure_logs
-from workers import chat_turns, control, holds, keeper, maintenance, steps  # noqa: F401 (importing a module registers its actors)
+from workers import (  # noqa: F401 (importing a module registers its actors)
+    chat_turns,
+    control,
+    holds,
+    keeper,
+    maintenance,
+    steps,
+    task_runs,
+)
 from workers.agent.feed import flusher
 from workers.broker import broker, ringer
 from workers.claims import Process

@@ -16,7 +16,7 @@ from pipelines import rewind
 from pipelines.catalog import Entry
 from pipelines.definition import Pipeline, fold
 from pipelines.state import Visit
-from workers import approvals, saves, walks, workspaces
+from workers import approvals, saves, task_runs, walks, workspaces
 from workers.broker import doorbell
 from workers.publisher import publisher
 from workers.walks import Walk
@@ -211,6 +211,7 @@ def restart(
         kept = sorted({visit.step_key for visit in rewound.visits if visit.status != StepStatus.QUEUED})
         restarted = walks.event(walk.run, "run_restarted", **{"from": from_}, context=context, by=by, kept_steps=kept)
         runs.write(run_id, [restarted], at_status=[RunStatus.PENDING])
+        task_runs.take_back(walk.run)
         doorbell("advance_run", run_id)
 
 
@@ -263,10 +264,8 @@ def _begin_epoch(walk: Walk, entry: Entry | None, rewound: rewind.Rewound, limit
             "pipeline_version": entry.pipeline.version,
             "steps_total": len(entry.pipeline.steps),
         }
-    nothing = dict.fromkeys(
-        ("error", "error_code", "failed_step", "outputs", "started_at", "completed_at", "paused_at")
-    )
-    fresh = dict.fromkeys(("spent_cost_usd", "spent_tokens", "budget_warned", "paused_ms"), 0)
+    nothing = dict.fromkeys(ENDED)
+    fresh = dict.fromkeys(COUNTED, 0)
     place = {"epoch": run.epoch + 1, "workspace_from": _snapshot(run, rewound.cut)}
     changes = {"warnings": run.warnings, **place, **nothing, **fresh, **limits}
     runs.write(run.id, [], to=RunStatus.PENDING, at_epoch=run.epoch, at_version=run.plan_version, **changes)
@@ -380,5 +379,5 @@ def remove(run_id: str) -> None:
         for member in family:
             runs.delete(member)
             text_search.RUNS.remove(member)
-        outbox.withdraw(run_id)
+        outbox.withdraw("advance_run", run_id)
         database.on_commit(lambda: [workspaces.remove(member) for member in family])

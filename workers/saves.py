@@ -91,13 +91,15 @@ def _tell_others(walk: Walk) -> None:
         if visit.child_run_id:
             cancel(walks.load(visit.child_run_id), f"{run.id} does not need it any more", None)
     if run.status in TERMINAL:
-        outbox.withdraw(run.id)
+        outbox.withdraw("advance_run", run.id)
         approvals.withdraw(run.id)
         if run.root_run_id or run.max_tokens is not None or run.max_cost_usd is not None:
             budgets.release(run.id, run.root_run_id)
         database.on_commit(lambda: publisher.nudge(run.id))
         if run.parent_run_id:
             broker.doorbell("advance_run", run.parent_run_id, f"child.{run.id}")
+        if run.task_id:
+            broker.doorbell("task_on_run_end", run.id, "task")
     if cancelled and run.status not in TERMINAL:
         for visit in cancelled:
             budgets.release(run.id, run.root_run_id, visit.n)

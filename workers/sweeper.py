@@ -13,7 +13,7 @@ import structlog
 
 from models import config, database, idempotency, outbox, workers
 from models.workers import Worker
-from workers import approvals, chats
+from workers import approvals, chats, task_claims
 from workers.broker import client
 from workers.publisher import FEED_DATABASE
 from workers.releases import release
@@ -40,6 +40,7 @@ class Sweeper:
             for hold in workers.held_by_strangers():
                 release(*hold, "worker_lost")
         approvals.expire()
+        task_claims.expire()
         self._check_canary()
         self._prune()
 

@@ -1,0 +1,117 @@
+"""Tasks and runs: a task is worked on by a run, whose end moves it."""
+
+from __future__ import annotations
+
+import structlog
+
+from models import database, outbox, projects, runs, tasks
+from models.base import now_ms
+from models.boards import BLOCKED, DONE, FAIL
+from models.errors import Invalid, NotFound
+from models.runs import Run
+from models.status import TERMINAL
+from models.tasks import Task, TaskRun
+from workers.boards import Change, changing
+from workers.broker import actor
+
+log = structlog.get_logger(__name__)
+
+COPIED = ("pr_url", "pr_number", "git_branch")  # outputs of the run that the task keeps
+
+
+def attach(change: Change, task: Task, run_id: str, pipeline_id: str) -> None:
+    """The run works on the task from now on."""
+    change.touch(task)
+    task.run_id = run_id
+    row = {"run_id": run_id, "task_id": task.id, "project_id": change.project.id, "pipeline_id": pipeline_id}
+    TaskRun.add(row | {"status": "running", "started_at": now_ms()})
+    change.note(task, "run", data={"run_id": run_id, "pipeline_id": pipeline_id})
+    change.event("task_execution_started", task, run_id=run_id, pipeline_id=pipeline_id)
+
+
+@actor
+def task_on_run_end(run_id: str) -> None:
+    """Moves the task of a run that is over; of a run that was restarted meanwhile, takes the task back."""
+    with database.connection():
+        try:
+            run = runs.get(run_id)
+            project = projects.get(run.project_id or "")
+        except NotFound:
+            run = project = None
+    if run is None or run.status not in TERMINAL or run.task_id is None:
+        _answered(run_id)
+        return
+    with changing(project.id, None) as change:
+        _end(change, run)
+        outbox.answered(run_id, "task")
+
+
+def _answered(run_id: str) -> None:
+    with database.transaction():
+        outbox.answered(run_id, "task")
+
+
+def _end(change: Change, run: Run) -> None:
+    try:
+        task = change.task(run.task_id)
+    except NotFound:  # deleted meanwhile
+        return
+    if task.run_id != run.id:
+        return
+    change.touch(task)
+    task.run_id, task.last_run_id = None, run.id
+    task.metadata = task.metadata | {name: run.outputs[name] for name in COPIED if (run.outputs or {}).get(name)}
+    claimed_from = task.claimed_from
+    change.drop_claim(task)
+    TaskRun.update(status=run.status, completed_at=run.completed_at).where(TaskRun.run_id == run.id).execute()
+    _follow(change, task, run, claimed_from)
+    kind = "task_execution_completed" if run.status == "completed" else "task_execution_failed"
+    change.event(kind, task, run_id=run.id, status=run.status, error=run.error)
+
+
+def _follow(change: Change, task: Task, run: Run, claimed_from: str | None) -> None:
+    """Where the run's end takes its task; where a gate forbids it, to the blocked ones with a note."""
+    goal, note = _goal(change, run, claimed_from), f"run {run.id} {run.status}"
+    if goal is None or goal == task.status:
+        return
+    waits = change.board.classes[goal] == DONE and tasks.blockers(task.id, change.done)
+    if waits:
+        goal, note = change.board.first(BLOCKED), f"{note}, but other tasks must be done first"
+    if goal is None:
+        change.note(task, "run", note)
+    else:
+        change.move(task, goal, note, by_server=True)
+
+
+def _goal(change: Change, run: Run, claimed_from: str | None) -> str | None:
+    board, project = change.board, change.project
+    if run.status == "completed":
+        outputs = run.outputs or {}
+        under_review = outputs.get("pr_url") and "review" in board.statuses
+        return project.on_success_status or ("review" if under_review else board.first("terminal_done"))
+    if run.status == "failed":
+        return project.on_failure_status or board.first("terminal_fail")
+    return claimed_from if claimed_from in board.statuses else board.fresh
+
+
+def take_back(run: Run) -> None:
+    """A run that begins again has its task again, unless another has it now; in the restart's transaction."""
+    if run.task_id is None or run.project_id is None:
+        return
+    try:
+        with changing(run.project_id, None) as change:
+            task = change.task(run.task_id)
+            if task.run_id is None and not task.claim_live and task.last_run_id == run.id:
+                _retake(change, task, run)
+    except (NotFound, Invalid):
+        log.info("task_not_taken_back", run_id=run.id, task_id=run.task_id)
+
+
+def _retake(change: Change, task: Task, run: Run) -> None:
+    change.touch(task)
+    task.run_id, task.holder, task.claim_live, task.claimed_from = run.id, run.id, True, task.status
+    task.fence, task.claimed_at = task.fence + 1, now_ms()
+    TaskRun.update(status="running", completed_at=None).where(TaskRun.run_id == run.id).execute()
+    goal = change.board.first("in_progress")
+    if goal is not None and change.board.classes[task.status] in (DONE, FAIL, BLOCKED):
+        change.move(task, goal, f"run {run.id} restarted", by_server=True)
