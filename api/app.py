@@ -19,11 +19,13 @@ from api.resources import (
     events,
     ledger,
     pipelines,
+    projects,
     runs,
     secrets,
     site,
     status,
     steps,
+    task_claims,
     tokens,
 )
 from api.spec import OPTIONS, Api
@@ -36,7 +38,7 @@ from workers.publisher import publisher
 
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, approvals, ledger),
-    *(agents, chat, secrets, tokens, audit),
+    *(agents, chat, projects, task_claims, secrets, tokens, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {

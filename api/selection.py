@@ -29,7 +29,7 @@ def select(query: dict[str, Any]) -> tuple[Feed, Wants | None]:
         tests.append(lambda frame: frame.event["agent_id"] == query["agent_id"])
     for name in ("pipeline_id", "project_id"):
         if query[name]:
-            tests.append(lambda frame, name=name: _run(frame).get(name) == query[name])
+            tests.append(lambda frame, name=name: _of(frame, name) == query[name])
     if query["tag"]:
         tests.append(lambda frame: query["tag"] in _run(frame)["tags"])
     feed = StreamFeed(stream) if stream else GlobalFeed()
@@ -63,6 +63,11 @@ def _run_of_session(session_id: str) -> str:
 def _types(patterns: list[str]) -> Wants:
     names = [re.sub(r"[\[?]", "", pattern) for pattern in patterns]
     return lambda frame: any(fnmatchcase(frame.type, name) for name in names)
+
+
+def _of(frame: Frame, name: str) -> str | None:
+    """Said by the event itself, or by its run."""
+    return frame.event.get(name) or _run(frame).get(name)
 
 
 def _run(frame: Frame) -> dict[str, Any]:

@@ -159,9 +159,10 @@ class Change:
         """Puts the task into a status and its column, whatever the rules say."""
         before, board = task.status, self.board
         was, now = board.classes[before], board.classes[status]
+        column_id = board.column(status).id
+        place = self.place(column_id, position)
         self.touch(task)
-        task.status, task.column_id = status, board.column(status).id
-        task.column_position = self.place(task.column_id, position)
+        task.status, task.column_id, task.column_position = status, column_id, place
         task.completed_at = (task.completed_at or now_ms()) if now == DONE else None
         self._mark_blocked(task, before, was, now, by_server)
         self._mark_stages(task, before, status)

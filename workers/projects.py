@@ -24,43 +24,31 @@ def create(
     status_semantics: dict[str, list[str]] | None = None,
     transitions: dict[str, list[str]] | None = None,
     repository: str | None = None,
-    created_by: str | None = None,
     **fields: Any,
 ) -> str:
     """A new project with a board from a template or from columns; returns its id. Raises NotFound, Invalid.
 
-    `fields`: description, default_pipeline_id, workspace_type, vision, claim_ttl_seconds.
+    `fields`: description, default_pipeline_id, workspace_type, vision, claim_ttl_seconds, created_by.
     """
     template = None if columns else _template(template_id or DEFAULT_TEMPLATE)
-    made = columns_of(columns) if columns else template.columns
-    given = status_semantics if columns or status_semantics else template.semantics
-    board = Board(made, boards.derived(made, given), _tuples(transitions))
+    made = template.columns if template else columns_of(columns)
+    sets = status_semantics or (template and template.semantics)
+    board = Board(made, boards.derived(made, sets), _tuples(transitions))
     refuse_broken(board)
     url, full_name = repository_of(repository) if repository else (None, None)
-    defaults = (
-        {}
-        if template is None
-        else {"default_pipeline_id": template.pipeline_id, "workspace_type": template.workspace_type}
-    )
-    now, project_id = now_ms(), new_id(projects.PREFIX)
     given = {key: value for key, value in fields.items() if value is not None}
-    row = {
-        "id": project_id,
-        "name": name,
-        "template_id": template and template.id,
-        "status_semantics": board.semantics,
-        "transitions": transitions,
-        "repository": url,
-        "repo_full_name": full_name,
-        "created_by": created_by,
-        "created_at": now,
-        "updated_at": now,
-    }
+    facts = {"name": name, "template_id": template and template.id, "repository": url, "repo_full_name": full_name}
+    rules = {"status_semantics": board.semantics, "transitions": transitions}
+    return _add(facts | rules | _defaults(template) | given, made)
+
+
+def _add(row: dict[str, Any], columns: Sequence[Column]) -> str:
+    now, project_id = now_ms(), new_id(projects.PREFIX)
     with database.transaction():
-        Project.add(row | defaults | given)
-        projects.add_columns(project_id, made)
+        Project.add(row | {"id": project_id, "created_at": now, "updated_at": now})
+        projects.add_columns(project_id, columns)
         project = projects.lock(project_id)
-        projects.write(project, [projects.event(project, "project_created", name=name)])
+        projects.write(project, [projects.event(project, "project_created", name=project.name)])
     return project_id
 
 

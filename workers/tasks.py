@@ -182,8 +182,8 @@ def _move(
     if status is not None and change.transition(task, status, forced=force, position=column_position):
         return
     if column_position is not None and column_position != task.column_position:
-        change.touch(task)
-        task.column_position = change.place(task.column_id, column_position)
+        place = change.place(task.column_id, column_position)
+        change.touch(task).column_position = place
         change.event("task_moved", task, column_id=task.column_id, column_position=column_position)
 
 

@@ -13,7 +13,7 @@ from api.blueprint import Blueprint, needs
 from api.idempotency import idempotent
 from api.paging import decode, link
 from api.resources import chat_schemas as schemas
-from api.resources.runs import check_project
+from api.resources.runs import usable_project
 from models import chat_views, chats
 from models.errors import Conflict
 from workers import chats as commands
@@ -43,7 +43,8 @@ class ChatSessions(MethodView):
         """Open a session with an agent"""
         agent_id = body.pop("agent_id")
         refuse_disabled(agent_id)
-        check_project(body["project_id"])
+        if body["project_id"] is not None:
+            usable_project(body["project_id"])
         made = commands.start(agent_id, **body, created_by=g.token.name)
         session_id = made["session_id"]
         shown = chat_views.session(chats.get(session_id)) | {"messages": [], "first_message": made["first"]}

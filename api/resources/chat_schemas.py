@@ -135,7 +135,7 @@ class SessionSchema(AnswerSchema):
     completed_at = fields.Int(allow_none=True)
 
 
-class ToolCallSchema(AnswerSchema):
+class ChatToolCallSchema(AnswerSchema):
     tool_call_id = fields.Str()
     tool_name = fields.Str()
     arguments = fields.Dict()
@@ -153,7 +153,7 @@ class MessageSchema(AnswerSchema):
     status = fields.Str()
     model = fields.Str(allow_none=True)
     thinking = fields.Str(allow_none=True)
-    tool_calls = fields.List(fields.Nested(ToolCallSchema))
+    tool_calls = fields.List(fields.Nested(ChatToolCallSchema))
     attachments = fields.List(fields.Str())
     in_reply_to = fields.Str(allow_none=True)
     error = fields.Str(allow_none=True)

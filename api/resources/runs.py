@@ -14,8 +14,9 @@ from api.blueprint import Blueprint, needs
 from api.idempotency import idempotent
 from api.paging import decode, link
 from api.resources import run_schemas as schemas
-from models import run_list, run_views
-from models.errors import Invalid, NotFound
+from models import projects, run_list, run_views
+from models.errors import Conflict, Invalid
+from models.projects import Project
 from pipelines.catalog import Entry
 from workers import runs as commands
 
@@ -46,7 +47,7 @@ class Runs(MethodView):
     def post(self, query, body):
         """Start a run"""
         entry = definitions.startable(body.pop("pipeline_id"))
-        check_project(body.get("project_id"))
+        link_project(body)
         warnings = missing_variables(entry, body.get("human_context"), query["strict"])
         run_id = commands.start(entry, **body, created_by=g.token.name, warnings=warnings)
         return started(run_id)
@@ -108,10 +109,21 @@ def started(run_id: str) -> tuple[dict[str, Any], dict[str, str]]:
     return details.run_detail(run_views.fetch(run_id)), {"Location": f"/v1/runs/{run_id}"}
 
 
-def check_project(project_id: str | None) -> None:
-    """No run can belong to a project that does not exist."""
-    if project_id is not None:
-        raise NotFound(f"Project {project_id} not found", "project_not_found")
+def link_project(body: dict[str, Any]) -> None:
+    """Fills in project and name of each other. Raises NotFound, Conflict."""
+    if body.get("project_id") is None and body.get("project_name"):
+        named = projects.named(body["project_name"])
+        body["project_id"] = named[0] if len(named) == 1 else None
+    if body.get("project_id") is not None:
+        body["project_name"] = usable_project(body["project_id"]).name
+
+
+def usable_project(project_id: str) -> Project:
+    """Raises NotFound, Conflict."""
+    project = projects.get(project_id)
+    if project.status == "archived":
+        raise Conflict(f"Project {project_id} is archived", "project_archived")
+    return project
 
 
 def missing_variables(entry: Entry, human_context: str | None, strict: bool) -> tuple[str, ...]:
