@@ -42,6 +42,12 @@ def answered(object_id: str, ref: str) -> None:
     database.execute("DELETE FROM outbox WHERE object_id = ? AND ref = ?", (object_id, ref))
 
 
+def stands(object_id: str, ref: str) -> bool:
+    """Whether the doorbell still waits to be answered."""
+    sql = "SELECT 1 FROM outbox WHERE object_id = ? AND ref = ?"
+    return database.execute(sql, (object_id, ref)).fetchone() is not None
+
+
 def withdraw(actor: str, object_id: str) -> None:
     """Nothing of the object waits for that actor any more."""
     database.execute("DELETE FROM outbox WHERE object_id = ? AND actor = ?", (object_id, actor))

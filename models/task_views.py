@@ -91,17 +91,17 @@ def page(
         if pattern:
             where.append(f"{column_name} LIKE ? ESCAPE '\\'")
             params.append(pattern)
-    return _by_column(board, limit, _place(cursor), where, params)
+    return _by_column(board, limit, _place(cursor), status, where, params)
 
 
 def _by_column(
-    board: Board, limit: int, place: tuple[int, int, str], where: list[str], params: list[Any]
+    board: Board, limit: int, place: tuple[int, int, str], status: Sequence[str], where: list[str], params: list[Any]
 ) -> list[tuple[int, Task]]:
     """Column after column, each a walk along the index."""
     found: list[tuple[int, Task]] = []
     first, position, task_id = place
     for at, one in enumerate(board.columns):
-        if at < first or len(found) == limit:
+        if at < first or len(found) == limit or (status and not set(status) & set(one.statuses)):
             continue
         after = (position, task_id) if at == first else (-1, "")
         condition = " AND ".join([*where, "column_id = ?", "(column_position, id) > (?, ?)"])

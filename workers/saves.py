@@ -98,7 +98,7 @@ def _tell_others(walk: Walk) -> None:
         database.on_commit(lambda: publisher.nudge(run.id))
         if run.parent_run_id:
             broker.doorbell("advance_run", run.parent_run_id, f"child.{run.id}")
-        if run.task_id:
+        if run.project_id:
             broker.doorbell("task_on_run_end", run.id, "task")
     if cancelled and run.status not in TERMINAL:
         for visit in cancelled:

@@ -9,13 +9,15 @@ from models.base import now_ms
 from models.boards import BLOCKED, DONE, FAIL
 from models.errors import Invalid, NotFound
 from models.runs import Run
-from models.status import TERMINAL
+from models.status import TERMINAL, RunStatus
 from models.tasks import Task, TaskRun
+from workers import task_imports
 from workers.boards import Change, changing
 from workers.broker import actor
 
 log = structlog.get_logger(__name__)
 
+DOORBELL = "task"  # in the outbox: a run of the project has ended
 COPIED = ("pr_url", "pr_number", "git_branch")  # outputs of the run that the task keeps
 
 
@@ -31,32 +33,37 @@ def attach(change: Change, task: Task, run_id: str, pipeline_id: str) -> None:
 
 @actor
 def task_on_run_end(run_id: str) -> None:
-    """Moves the task of a run that is over; of a run that was restarted meanwhile, takes the task back."""
+    """What the end of a run means to its project's board; the doorbell goes with it, so it happens once."""
     with database.connection():
-        try:
-            run = runs.get(run_id)
-            project = projects.get(run.project_id or "")
-        except NotFound:
-            run = project = None
-    if run is None or run.status not in TERMINAL or run.task_id is None:
-        _answered(run_id)
+        run = _ended(run_id)
+    if run is None:
+        with database.transaction():
+            outbox.answered(run_id, DOORBELL)
         return
-    with changing(project.id, None) as change:
-        _end(change, run)
-        outbox.answered(run_id, "task")
+    with changing(run.project_id, None) as change:
+        if outbox.stands(run_id, DOORBELL):
+            outbox.answered(run_id, DOORBELL)
+            _end(change, run)
+            if run.status == RunStatus.COMPLETED:
+                task_imports.take_over(change, run)
 
 
-def _answered(run_id: str) -> None:
-    with database.transaction():
-        outbox.answered(run_id, "task")
+def _ended(run_id: str) -> Run | None:
+    """The run if it is over and its project is there."""
+    try:
+        run = runs.get(run_id)
+        projects.get(run.project_id or "")
+    except NotFound:
+        return None
+    return run if run.status in TERMINAL else None
 
 
 def _end(change: Change, run: Run) -> None:
     try:
-        task = change.task(run.task_id)
+        task = change.task(run.task_id) if run.task_id else None
     except NotFound:  # deleted meanwhile
         return
-    if task.run_id != run.id:
+    if task is None or task.run_id != run.id:
         return
     change.touch(task)
     task.run_id, task.last_run_id = None, run.id
@@ -65,7 +72,7 @@ def _end(change: Change, run: Run) -> None:
     change.drop_claim(task)
     TaskRun.update(status=run.status, completed_at=run.completed_at).where(TaskRun.run_id == run.id).execute()
     _follow(change, task, run, claimed_from)
-    kind = "task_execution_completed" if run.status == "completed" else "task_execution_failed"
+    kind = "task_execution_completed" if run.status == RunStatus.COMPLETED else "task_execution_failed"
     change.event(kind, task, run_id=run.id, status=run.status, error=run.error)
 
 
@@ -85,11 +92,11 @@ def _follow(change: Change, task: Task, run: Run, claimed_from: str | None) -> N
 
 def _goal(change: Change, run: Run, claimed_from: str | None) -> str | None:
     board, project = change.board, change.project
-    if run.status == "completed":
+    if run.status == RunStatus.COMPLETED:
         outputs = run.outputs or {}
         under_review = outputs.get("pr_url") and "review" in board.statuses
         return project.on_success_status or ("review" if under_review else board.first("terminal_done"))
-    if run.status == "failed":
+    if run.status == RunStatus.FAILED:
         return project.on_failure_status or board.first("terminal_fail")
     return claimed_from if claimed_from in board.statuses else board.fresh
 

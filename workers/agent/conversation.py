@@ -6,6 +6,7 @@ It never decides what an error means: it raises a StepError, and whoever opened 
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -39,8 +40,10 @@ class Conversation:
         self.seen_calls: Counter = Counter()
 
     def in_workspace(self, workspace: Path, env: dict[str, str]) -> None:
-        """Where tools act, and the variables that commands see."""
-        self.context = tools.Context(workspace, env=env, clean=self.feed.redactor.clean)
+        """Where tools act, for whom, and the variables that commands see."""
+        line = self.work.line(0)
+        facts = {"project_id": line["project_id"], "agent_id": line["agent_id"] or "", "holder": self.hold.stream}
+        self.context = tools.Context(workspace, env=env, clean=self.feed.redactor.clean, **facts)
 
     def converse(self, max_turns: int) -> Any:
         """What `conclude` returns in the end. Raises a StepError, or LeaseLost."""
@@ -115,7 +118,7 @@ class Conversation:
         started = time.monotonic()
         self.hold.in_tool = True
         try:
-            outcome = self.toolbox.call(self.context, call)
+            outcome = self.toolbox.call(dataclasses.replace(self.context, key=use["id"]), call)
         finally:
             self.hold.in_tool = False
         text = self._watch(call, outcome.text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipelines.state import State, Visit
 from workers.agent import grants
 from workers.agent.toolbox import Toolbox
 from workers.clients.llm import registry
+from workers.tools import tasks
 from workers.tools.base import DEFAULT_TOOLS
 from workers.walks import Walk
 
@@ -63,7 +65,7 @@ def choose(walk: Walk, visit: Visit) -> Chosen:
     return Chosen(
         model,
         _first(step.max_retries, agent.get("max_retries"), MAX_RETRIES),
-        bool(_tools(step, agent).specs),
+        bool(_tools(step, agent, walk.run.project_id).specs),
     )
 
 
@@ -74,7 +76,7 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
     return Settings(
         models=(visit.model, *_fallbacks(walk, visit, step, agent)),
         system=_system(walk, visit.agent_id),
-        toolbox=_tools(step, agent),
+        toolbox=_tools(step, agent, walk.run.project_id),
         granted=grants.of(walk, visit),
         thinking_level=_first(step.thinking_level, agent.get("thinking_level"), None),
         max_turns=_first(step.max_turns, agent.get("max_turns"), MAX_TURNS),
@@ -116,7 +118,7 @@ def for_chat(session: ChatSession, message: ChatMessage) -> ChatSettings:
     return ChatSettings(
         models=(message.model, *(model for model in given.get("fallback_models") or () if model != message.model)),
         system="\n\n".join(text for text in (persona, CHATTING, session.system_prompt_supplement) if text),
-        toolbox=_toolbox(tuple(_first(given.get("tools"), DEFAULT_TOOLS)), tuple(config.get().approve_tools)),
+        toolbox=toolbox_of(_first(given.get("tools"), DEFAULT_TOOLS), session.project_id),
         granted=grants.for_chat(session.id, session.agent_id),
         thinking_level=_first(session.thinking_level, given.get("thinking_level"), None),
         max_turns=_first(given.get("max_turns"), MAX_TURNS),
@@ -133,9 +135,14 @@ def _fallbacks(walk: Walk, visit: Visit, step: Step, agent: dict[str, Any]) -> t
     return tuple(model for model in found or () if model != visit.model)
 
 
-def _tools(step: Step, agent: dict[str, Any]) -> Toolbox:
-    names = _first(step.tools, agent.get("tools"), DEFAULT_TOOLS)
-    return _toolbox(tuple(names), tuple(config.get().approve_tools))
+def _tools(step: Step, agent: dict[str, Any], project_id: str | None) -> Toolbox:
+    return toolbox_of(_first(step.tools, agent.get("tools"), DEFAULT_TOOLS), project_id)
+
+
+def toolbox_of(names: Sequence[str], project_id: str | None) -> Toolbox:
+    """The tools named; whoever has any has those of the project's board, too."""
+    board = tasks.NAMES if project_id and names else ()
+    return _toolbox((*names, *(name for name in board if name not in names)), tuple(config.get().approve_tools))
 
 
 def _first(*values: Any) -> Any:

@@ -40,6 +40,9 @@ class Context:
     env: dict[str, str] = field(default_factory=dict)  # what commands see beside the sandbox's own
     clean: Callable[[str], str] = str  # takes the secrets out of a result
     key: str = ""
+    project_id: str | None = None  # whose board the task tools see
+    agent_id: str = ""
+    holder: str = ""  # the run or chat that acts
 
 
 @dataclass(frozen=True, slots=True)
