@@ -114,6 +114,11 @@ class Storm(Platform):
         time.sleep(REBIRTH_SECONDS)
         self.start(kind)
 
+    def roll(self, kind: str) -> None:
+        """As a deploy does: one process of that kind leaves, and the next one only once the new one works."""
+        self.replace(kind, signal.SIGTERM)
+        self.complete()
+
     def holder(self, run_id: str) -> str:
         """The name of the worker process that works on the run."""
         sql = "SELECT w.pid FROM visits v JOIN workers w ON w.id = v.owner WHERE v.run_id = ? AND v.status = 'running'"

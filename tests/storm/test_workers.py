@@ -72,7 +72,7 @@ def test_f13_processes_are_replaced_one_after_the_other(storm, size, row) -> Non
     storm.script({"SAY": [pipelines.said(3)]})
     kinds = storm.random.sample(["speech", "chain"] * size(20, 200), size(40, 400))
     posted = [future for kind in kinds for future in storm.post(1, kind, pause=0.4)]  # slots enough for all of them
-    blows = storm.strike(lambda: storm.replace(next(roll), signal.SIGTERM), (0.5, 2), posted, size(6, 30))
+    blows = storm.strike(lambda: storm.roll(next(roll)), (0.5, 2), posted, size(6, 30))
     storm.settle(posted, size(80, 600))
     found, times = storm.findings(), storm.recoveries("deploy")
     row("F13 rolling SIGTERM", storm, found, len(posted), stops=blows, hand_over=seconds(times))

@@ -98,8 +98,9 @@ def test_a_wiped_redis_rings_everything_again() -> None:
     sweeper.sweep()
     broker.client.flushdb()
     redis.Redis.from_url(os.environ["REDIS_URL"], db=0).delete(CANARY)
+    Engine(CHAIN)
     sweeper.sweep()
-    assert Relay().ring_due() == 1
+    assert Relay().ring_due() == 1, "though another message is queued already"
 
 
 def test_an_intact_redis_rings_nothing_again() -> None:
@@ -131,6 +132,20 @@ def test_a_worker_whose_process_is_gone_loses_its_steps_at_once() -> None:
     Sweeper().sweep()
     assert owners(run) == [None] and run.visits[0].losses == 1
     assert [row.object_id for row in waiting()] == [run.run_id]
+
+
+def test_what_a_dead_worker_had_fetched_is_rung_again_at_once() -> None:
+    worker = workers.register("1", 1)
+    for _ in range(2):
+        Engine(CHAIN)
+    make_due()
+    Relay().ring_due()
+    broker.client.flushdb()
+    Engine(CHAIN)
+    with database.transaction():
+        Worker.update(process_started=1).where(Worker.id == worker).execute()
+    Sweeper().sweep()
+    assert Relay().ring_due() == 1, "no more than it had slots for, though another message is queued already"
 
 
 def test_a_worker_that_lives_keeps_its_steps() -> None:
