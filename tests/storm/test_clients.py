@@ -108,7 +108,8 @@ def test_f14_contrary_commands_race(storm, size, row) -> None:
     wrong, answers = unfair(storm, ids, told), Counter(f"{answer['asked']} {answer['status']}" for answer in told)
     row("F14 cancel, restart, approve, reject race", storm, found, len(ids), answers=dict(answers), unfair=len(wrong))
     assert not found.all and not wrong
-    assert set(answers) == {f"{verb} {status}" for verb, granted in VERBS.items() for status in (granted, 409)}
+    known = {f"{verb} {status}" for verb, granted in VERBS.items() for status in (granted, 409)}
+    assert {f"{verb} {status}" for verb, status in VERBS.items()} <= set(answers) <= known
     assert all(isinstance(answer["allowed"], list) for answer in told if answer["status"] == 409)
 
 
