@@ -32,6 +32,7 @@ WAKE_SECONDS = 1  # longest wait of an idle consumer, so that a shutdown is noti
 FULL_PAUSE_SECONDS = 0.01  # between looks while as many messages are out as may be
 RING_TIMEOUT_SECONDS = 0.2  # what a best-effort ring may cost a request
 REST_SECONDS = 1.0  # no ring is tried for this long after one failed
+CROWD = 200  # messages that wait; then no worker is idle, and who writes a doorbell leaves the ringing to the relay
 MAX_TOKENS = 1000
 
 
@@ -49,6 +50,8 @@ def client(database_number: int, timeout: float | None) -> redis.Redis:
 class WakingBroker(RedisBroker):
     """A RedisBroker without delay queues (delays live in the outbox) whose consumers sleep until woken."""
 
+    waiting = 0  # messages in the queue after the last enqueue
+
     @property
     def consumer_class(self):
         return WakingConsumer
@@ -61,8 +64,9 @@ class WakingBroker(RedisBroker):
 
     def enqueue(self, message, *, delay=None):
         message = super().enqueue(message, delay=delay)
-        key = self.wake_key(message.queue_name)
-        self.client.pipeline(transaction=False).lpush(key, current_millis()).ltrim(key, 0, MAX_TOKENS).execute()
+        key, queued = self.wake_key(message.queue_name), f"{self.namespace}:{message.queue_name}"
+        pipe = self.client.pipeline(transaction=False).lpush(key, current_millis()).ltrim(key, 0, MAX_TOKENS)
+        self.waiting = pipe.llen(queued).execute()[-1]
         return message
 
     def wake_key(self, queue_name: str) -> str:
@@ -111,7 +115,7 @@ class Ringer:
 
     def __init__(self) -> None:
         self._broker = WakingBroker(client=client(QUEUE_DATABASE, RING_TIMEOUT_SECONDS), middleware=[])
-        self._rest_until = 0.0
+        self._rest_until = self._crowded_until = 0.0
         self._queue: queue.SimpleQueue | None = None
 
     def has_backlog(self) -> bool:
@@ -127,7 +131,9 @@ class Ringer:
         threading.Thread(target=self._run, name="ringer", daemon=True).start()
 
     def ring_soon(self, actor_name: str, object_id: str) -> None:
-        """Rings without making the caller wait. What a dying process did not ring, the relay rings a second later."""
+        """Rings without making the caller wait. What is not rung here, the relay rings a second later."""
+        if time.monotonic() < self._crowded_until:
+            return
         if self._queue is None:
             self.ring(actor_name, object_id)
         else:
@@ -147,6 +153,8 @@ class Ringer:
             self._rest_until = time.monotonic() + REST_SECONDS
             log.warning("ring_failed", actor=actor_name, id=object_id, error=str(error))
             return False
+        if self._broker.waiting > CROWD:
+            self._crowded_until = time.monotonic() + REST_SECONDS
         return True
 
 

@@ -90,6 +90,15 @@ def test_a_ring_without_redis_is_refused_at_once_and_then_not_tried(monkeypatch)
     assert not ringer.ring("advance_run", "run_x")
 
 
+def test_into_a_long_queue_only_the_relay_rings(monkeypatch) -> None:
+    monkeypatch.setattr("workers.broker.CROWD", 2)
+    ringer = Ringer()
+    for _ in range(5):
+        ringer.ring_soon("advance_run", "run_x")
+    assert queued() == 3
+    assert ringer.ring("advance_run", "run_x") and queued() == 4
+
+
 def test_a_wiped_redis_rings_everything_again() -> None:
     Engine(CHAIN)
     make_due()
