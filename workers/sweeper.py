@@ -35,7 +35,7 @@ class Sweeper:
     def sweep(self) -> None:
         """One round."""
         with database.connection():
-            for worker in Worker.select():
+            for worker in list(Worker.select()):  # SQLite refuses writes while a result is half read
                 self._look_at(worker)
             for hold in workers.held_by_strangers():
                 release(*hold, "worker_lost")

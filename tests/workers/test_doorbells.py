@@ -143,6 +143,16 @@ def test_a_worker_whose_process_is_gone_loses_its_steps_at_once() -> None:
     assert [row.object_id for row in waiting()] == [run.run_id]
 
 
+def test_what_waits_for_a_worker_is_not_lost_again_while_there_is_none() -> None:
+    worker = workers.register("1", 1)
+    run = claimed_by(worker)
+    with database.transaction():
+        Worker.update(process_started=1).where(Worker.id == worker).execute()
+    for _ in range(4):
+        Sweeper().sweep()
+    assert (run.visits[0].status, run.visits[0].losses) == ("running", 1)
+
+
 def test_what_a_dead_worker_had_fetched_is_rung_again_at_once() -> None:
     worker = workers.register("1", 1)
     for _ in range(2):
