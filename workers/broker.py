@@ -30,6 +30,7 @@ QUEUES = {
 QUEUE_DATABASE = 1  # of REDIS_URL; the event feed uses 0
 WAKE_SECONDS = 1  # longest wait of an idle consumer, so that a shutdown is noticed
 FULL_PAUSE_SECONDS = 0.01  # between looks while as many messages are out as may be
+MOST_CONNECTIONS = 10_000  # of a process: every slot may acknowledge at once; who gets no connection waits five seconds
 RING_TIMEOUT_SECONDS = 0.2  # what a best-effort ring may cost a request
 REST_SECONDS = 1.0  # no ring is tried for this long after one failed
 CROWD = 200  # messages that wait; then no worker is idle, and who writes a doorbell leaves the ringing to the relay
@@ -42,7 +43,8 @@ def redis_url() -> str:
 
 def client(database_number: int, timeout: float | None) -> redis.Redis:
     """A Redis client; `timeout` None for blocking reads."""
-    pool = redis.ConnectionPool.from_url(redis_url(), socket_timeout=timeout, socket_connect_timeout=timeout or 2)
+    limits = {"max_connections": MOST_CONNECTIONS, "socket_timeout": timeout, "socket_connect_timeout": timeout or 2}
+    pool = redis.ConnectionPool.from_url(redis_url(), **limits)
     pool.connection_kwargs["db"] = database_number
     return redis.Redis(connection_pool=pool, retry=None)
 

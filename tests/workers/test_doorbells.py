@@ -7,11 +7,11 @@ import os
 import pytest
 import redis
 
-from models import database, leases, outbox, workers
+from models import config, database, leases, outbox, workers
 from models.workers import Worker
 from tests.engine import Engine
 from workers import claims
-from workers.broker import Ringer, broker
+from workers.broker import Ringer, broker, client
 from workers.relay import Relay
 from workers.sweeper import CANARY, Sweeper
 
@@ -97,6 +97,14 @@ def test_into_a_long_queue_only_the_relay_rings(monkeypatch) -> None:
         ringer.ring_soon("advance_run", "run_x")
     assert queued() == 3
     assert ringer.ring("advance_run", "run_x") and queued() == 4
+
+
+def test_every_slot_of_a_worker_may_talk_to_redis_at_once() -> None:
+    pool = client(1, timeout=None).connection_pool
+    connections = [pool.get_connection() for _ in range(config.get().worker_concurrency + 20)]
+    for connection in connections:
+        pool.release(connection)
+    pool.disconnect()
 
 
 def test_a_wiped_redis_rings_everything_again() -> None:
