@@ -53,10 +53,12 @@ lock: ## Pin the newest versions that setup.cfg allows
 
 test: install-dev system-packages ## Install what the tests need and pass them
 	@$(BIN)/python -m pytest -n 2 --ignore tests/storm --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest tests/storm  # alone: some of its bars are times
 
 SYSTEM_PACKAGES = $(shell command -v bwrap >/dev/null || echo bubblewrap) \
   $(shell command -v redis-server >/dev/null || echo redis-server) \
-  $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,postgresql)
+  $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,postgresql) \
+  $(if $(wildcard /usr/lib/*/faketime/libfaketimeMT.so.1),,libfaketime)
 
 system-packages:
 	@set -- $(SYSTEM_PACKAGES); [ $$# -eq 0 ] && exit 0; \
@@ -76,5 +78,5 @@ fix: install-dev ## Put style right
 bench: install-dev ## Print every published figure
 	@$(BIN)/python -m bench
 
-storm: install-dev ## Inject faults at full size
+storm: install-dev system-packages ## Inject faults at full size
 	@$(BIN)/python -m pytest tests/storm --full

@@ -78,9 +78,13 @@ def postpone(rows: list[dict]) -> None:
         database.execute(sql, (FIRST_GAP_MS, row["id"]))
 
 
-def ring_all_again() -> None:
-    """The queue lost its messages: every doorbell that rang is due at once."""
-    database.execute(f"UPDATE outbox SET not_before = {database.now_sql()} WHERE rings > 0")
+def ring_again(most: int | None = None) -> None:
+    """Messages were lost: the oldest doorbells without an answer, at most so many, ring as if for the first time.
+
+    So they ring at once, whatever is queued, and their gaps do not grow with the workers that die under them.
+    """
+    oldest = "SELECT id FROM outbox WHERE rings > 0 ORDER BY id" + ("" if most is None else f" LIMIT {most:d}")
+    database.execute(f"UPDATE outbox SET rings = 0, not_before = {database.now_sql()} WHERE id IN ({oldest})")
 
 
 def waiting() -> int:

@@ -127,6 +127,12 @@ def get(run_id: str) -> Run:
     return found[0]
 
 
+def lock(run_id: str) -> None:
+    """Holds the run's row to the end of the transaction. Taken before rows that belong to it, nobody meets half way."""
+    if database.dialect() == "postgres":  # SQLite has one writer anyway
+        database.execute("SELECT 1 FROM runs WHERE id = ? FOR UPDATE", (run_id,))
+
+
 def inputs(run_id: str) -> RunInput:
     """The long texts of a run."""
     return RunInput.fetch("run_id = ?", (run_id,))[0]

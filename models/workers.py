@@ -87,10 +87,12 @@ def unregister(worker_id: str) -> None:
 
 
 # (stream, epoch, n, token, status of the stream) of everything that some worker holds; `{which}` says which worker.
+# What nobody holds must be left out by name: where no worker is registered, NULL NOT IN (nobody) is true.
 HELD = (
     "SELECT v.run_id, v.epoch, v.n, v.token, r.status FROM visits v JOIN runs r ON r.id = v.run_id"
-    " WHERE v.owner {which} AND v.status = 'running'"
-    " UNION ALL SELECT session_id, 1, seq, token, status FROM chat_messages WHERE owner {which} AND status = 'running'"
+    " WHERE v.owner IS NOT NULL AND v.owner {which} AND v.status = 'running'"
+    " UNION ALL SELECT session_id, 1, seq, token, status FROM chat_messages"
+    " WHERE owner IS NOT NULL AND owner {which} AND status = 'running'"
 )
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from models.errors import BadOutput, JoinStarved, LoopSourceInvalid, StepError, TooManyItems, TooManyVisits
+from models.errors import AgentFailed, BadOutput, JoinStarved, LoopSourceInvalid, StepError, TooManyItems, TooManyVisits
 from models.status import ACTIVE, StepStatus
 from pipelines import outputs as output_rules
 from pipelines import results
@@ -406,6 +406,10 @@ def end_without_attempt(state: State, visit: Visit, outputs: dict[str, str]) -> 
         wanted = ", ".join(verdict.allowed)
         fail(state, visit, BadOutput(f"{visit.step_key}: {verdict.result!r} is none of {wanted}"))
         return
+    if verdict.action and verdict.action.fail is not None:
+        _notify(state, visit, verdict.action)
+        fail(state, visit, AgentFailed(verdict.action.fail or f"The result {verdict.result!r} says so"))
+        return
     state.record("step_complete", visit, outputs=outputs, result=verdict.result or None)
     complete(state, visit, outputs, verdict)
 
@@ -463,11 +467,11 @@ def _joins(state: State, over: Visit, scope: Scope) -> None:
 
 
 def _ready(state: State, step: Step, scope: Scope) -> bool:
-    latest = [state.latest(key, scope) or state.latest(key) for key in step.needs]
+    latest = [state.whole(key, scope) or state.whole(key) for key in step.needs]
     if not all(visit and visit.status in DONE and visit.passed for visit in latest):
         return False
     active = {visit.step_key for visit in state.open_in(scope)}
-    own = state.latest(step.key, scope)
+    own = state.whole(step.key, scope)
     since = own.planned_version if own else -1
     return not active & _transitive_needs(state, step) and any(visit.done_version > since for visit in latest)
 
@@ -497,8 +501,8 @@ def _end(state: State, visit: Visit) -> None:
 
 def _end_run(state: State) -> None:
     for step in state.pipeline.steps.values():
-        own = state.latest(step.key)
-        finished = {key: visit for key in step.needs or () if (visit := state.latest(key)) and visit.passed}
+        own = state.whole(step.key)
+        finished = {key: visit for key in step.needs or () if (visit := state.whole(key)) and visit.passed}
         if any(own is None or visit.done_version > own.planned_version for visit in finished.values()):
             missing = ", ".join(key for key in step.needs if key not in finished)
             error = JoinStarved(f"{step.key} waited for {missing}, which never finished")

@@ -145,6 +145,12 @@ class State:
                 return visit
         return None
 
+    def whole(self, key: str, scope: Scope = ()) -> Visit | None:
+        """The latest visit that stands for the step as a whole: of a map its own, not that of an item."""
+        found = self.latest(key, scope)
+        items = found is not None and found.scope[-1:] and found.scope[-1][0] == key
+        return self.entry(found.scope) if items and self.pipeline.steps[key].type == "map" else found
+
     def open_in(self, scope: Scope) -> list[Visit]:
         """Visits in or inside the scope that are not over."""
         depth = len(scope)

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 EVENTS = (ROOT / "docs" / "events.md").read_text()
+RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
@@ -39,6 +40,18 @@ def test_every_event_that_is_recorded_is_documented() -> None:
     recorded = set(re.findall(r"""(?:record\(|event\(\s*(?:self\._run|run|walk\.run),\s*)\s*"(\w+)\"""", text))
     assert len(recorded) > 15
     assert not [name for name in recorded if f"`{name}`" not in EVENTS]
+
+
+def test_every_storm_has_its_line_among_the_figures() -> None:
+    text = "".join(path.read_text() for path in ROOT.glob("tests/storm/test_*.py"))
+    storms = set(re.findall(r"def test_([fg][0-9]+)_", text))
+    assert len(storms) > 12 and not [storm for storm in storms if f"| {storm.upper()} " not in RELIABILITY]
+
+
+def test_every_module_that_a_document_names_is_there() -> None:
+    text = README + RELIABILITY + (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:api|models|pipelines|workers|tests|bench)/[\w/]+\.py)`", text))
+    assert len(named) > 20 and not [name for name in named if not (ROOT / name).exists()]
 
 
 def test_every_built_in_pipeline_is_in_the_readme() -> None:

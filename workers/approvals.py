@@ -65,6 +65,7 @@ def expire() -> int:
 
 def _settle(approval: Approval, status: str, decision: str, comment: str | None, data: dict, by: str | None) -> None:
     def apply(walk: Walk) -> None:
+        runs.lock(walk.run.id)
         if approvals.decide(approval, status, decision, comment, by):
             _apply(walk, approval, decision, comment, data, by)
 

@@ -30,8 +30,10 @@ QUEUES = {
 QUEUE_DATABASE = 1  # of REDIS_URL; the event feed uses 0
 WAKE_SECONDS = 1  # longest wait of an idle consumer, so that a shutdown is noticed
 FULL_PAUSE_SECONDS = 0.01  # between looks while as many messages are out as may be
+MOST_CONNECTIONS = 10_000  # of a process: every slot may acknowledge at once; who gets no connection waits five seconds
 RING_TIMEOUT_SECONDS = 0.2  # what a best-effort ring may cost a request
 REST_SECONDS = 1.0  # no ring is tried for this long after one failed
+CROWD = 200  # messages that wait; then no worker is idle, and who writes a doorbell leaves the ringing to the relay
 MAX_TOKENS = 1000
 
 
@@ -41,13 +43,16 @@ def redis_url() -> str:
 
 def client(database_number: int, timeout: float | None) -> redis.Redis:
     """A Redis client; `timeout` None for blocking reads."""
-    pool = redis.ConnectionPool.from_url(redis_url(), socket_timeout=timeout, socket_connect_timeout=timeout or 2)
+    limits = {"max_connections": MOST_CONNECTIONS, "socket_timeout": timeout, "socket_connect_timeout": timeout or 2}
+    pool = redis.ConnectionPool.from_url(redis_url(), **limits)
     pool.connection_kwargs["db"] = database_number
     return redis.Redis(connection_pool=pool, retry=None)
 
 
 class WakingBroker(RedisBroker):
     """A RedisBroker without delay queues (delays live in the outbox) whose consumers sleep until woken."""
+
+    waiting = 0  # messages in the queue after the last enqueue
 
     @property
     def consumer_class(self):
@@ -61,8 +66,9 @@ class WakingBroker(RedisBroker):
 
     def enqueue(self, message, *, delay=None):
         message = super().enqueue(message, delay=delay)
-        key = self.wake_key(message.queue_name)
-        self.client.pipeline(transaction=False).lpush(key, current_millis()).ltrim(key, 0, MAX_TOKENS).execute()
+        key, queued = self.wake_key(message.queue_name), f"{self.namespace}:{message.queue_name}"
+        pipe = self.client.pipeline(transaction=False).lpush(key, current_millis()).ltrim(key, 0, MAX_TOKENS)
+        self.waiting = pipe.llen(queued).execute()[-1]
         return message
 
     def wake_key(self, queue_name: str) -> str:
@@ -111,7 +117,7 @@ class Ringer:
 
     def __init__(self) -> None:
         self._broker = WakingBroker(client=client(QUEUE_DATABASE, RING_TIMEOUT_SECONDS), middleware=[])
-        self._rest_until = 0.0
+        self._rest_until = self._crowded_until = 0.0
         self._queue: queue.SimpleQueue | None = None
 
     def has_backlog(self) -> bool:
@@ -127,7 +133,9 @@ class Ringer:
         threading.Thread(target=self._run, name="ringer", daemon=True).start()
 
     def ring_soon(self, actor_name: str, object_id: str) -> None:
-        """Rings without making the caller wait. What a dying process did not ring, the relay rings a second later."""
+        """Rings without making the caller wait. What is not rung here, the relay rings a second later."""
+        if time.monotonic() < self._crowded_until:
+            return
         if self._queue is None:
             self.ring(actor_name, object_id)
         else:
@@ -147,6 +155,8 @@ class Ringer:
             self._rest_until = time.monotonic() + REST_SECONDS
             log.warning("ring_failed", actor=actor_name, id=object_id, error=str(error))
             return False
+        if self._broker.waiting > CROWD:
+            self._crowded_until = time.monotonic() + REST_SECONDS
         return True
 
 

@@ -7,8 +7,8 @@ from models.errors import ChildFailed, ConfigError
 from models.events import Event
 from models.runs import Run
 from models.status import TERMINAL, RunStatus, StepStatus
-from pipelines import plan, results, template
-from pipelines.catalog import LIBRARY, Catalog, Entry
+from pipelines import personas, plan, results, template
+from pipelines.catalog import LIBRARY, Catalog, Entry, Known
 from pipelines.state import Visit
 from workers import runs as commands
 from workers import walks
@@ -43,7 +43,8 @@ def begin(walk: Walk, visit: Visit) -> Event:
 
 
 def _entry(pipeline_id: str) -> Entry:
-    entry = Catalog([config.get().pipelines_dir, LIBRARY]).get(pipeline_id)
+    known = Known(agents=personas.installed(config.get().agents_dir))
+    entry = Catalog([config.get().pipelines_dir, LIBRARY], lambda: known).get(pipeline_id)
     if entry is None or not entry.valid:
         raise ConfigError(f"The child pipeline {pipeline_id} is {'not there' if entry is None else 'not valid'}")
     return entry

@@ -58,6 +58,14 @@ class Keeper:
         self._look_now = True
 
     def _run(self) -> None:
+        """A worker must not outlive its keeper: it would go on taking steps that others take away from it."""
+        try:
+            self._watch()
+        except Exception:
+            log.critical("keeper_died", exc_info=True)
+            os._exit(70)
+
+    def _watch(self) -> None:
         next_beat = next_look = 0.0
         while not self.stopping:
             now = time.monotonic()

@@ -35,7 +35,7 @@ class Sweeper:
     def sweep(self) -> None:
         """One round."""
         with database.connection():
-            for worker in Worker.select():
+            for worker in list(Worker.select()):  # SQLite refuses writes while a result is half read
                 self._look_at(worker)
             for hold in workers.held_by_strangers():
                 release(*hold, "worker_lost")
@@ -55,13 +55,16 @@ class Sweeper:
             self._bury(worker, silent)
 
     def _bury(self, worker: Worker, silent: float) -> None:
-        """Releases everything the worker held; its row goes once nobody can miss it."""
-        held = workers.held_by(worker.id)
+        """Releases what the worker held and rings for what it had fetched; its row goes once nobody can miss it."""
+        held, gone = workers.held_by(worker.id), _is_gone(worker)
         if held:
             log.warning("worker_lost", worker=worker.id, pid=worker.pid, holds=len(held), silent_s=round(silent, 1))
         for hold in held:
             release(*hold, "worker_lost")
-        if _is_gone(worker) or silent > FORGET_AFTER_LEASES * config.get().lease_seconds:
+        if held or gone:
+            with database.transaction():
+                outbox.ring_again(worker.slots)
+        if gone or silent > FORGET_AFTER_LEASES * config.get().lease_seconds:
             workers.unregister(worker.id)
             self.seen.pop(worker.id, None)
 
@@ -74,7 +77,7 @@ class Sweeper:
         if wiped and self.canary_set:
             log.warning("queue_wiped")
             with database.transaction():
-                outbox.ring_all_again()
+                outbox.ring_again()
         self.canary_set = True
 
     def _prune(self) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from models import database, runs
+from models import config, database, runs
 from models.errors import Conflict
 from tests.engine import Engine
+from workers import claims, steps, walks, workspaces
 from workers import runs as commands
-from workers import workspaces
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "pipelines"
 pytestmark = pytest.mark.usefixtures("store")
 
 SPEC = {"SPEC": ["requirements"], "DESIGN": [{"text": 'ARCHITECTURE: small\nTASK_BREAKDOWN_JSON: ["one", "two"]'}]}
@@ -64,11 +65,9 @@ class TestStraight:
         step = ["step_queued", "step_started", "step_complete"]
         assert Engine(chain()).finish().types == ["run_created", "run_started", *step, *step, "run_complete"]
 
-    def test_five_steps_that_depend_on_each_other_run_in_order(self) -> None:
-        replies = {f"S{number}": [f"RESULT: r{number}"] for number in range(1, 6)}
-        run = Engine(FIXTURES / "t2.yml", {key: replies.get(key, ["RESULT: r"]) for key in replies}).finish()
-        assert run.run.status == "completed" and len(run.visits) == 5
-        assert all(visit.visit == 1 for visit in run.visits)
+    def test_an_agentic_plan_is_one_visit(self) -> None:
+        run = Engine("planning-agentic").finish()
+        assert (run.run.status, run.counts) == ("completed", {"PLAN": 1}), run.run.error
         run.check_invariants()
 
     def test_import_visits_each_step_once(self) -> None:
@@ -108,6 +107,11 @@ class TestRoutes:
         assert run.counts == {"DESIGN": 1, "IMPLEMENT": 3, "REVIEW": 3, "TEST": 2}
         assert "rename x" in run.of("IMPLEMENT")[1].prompt and "2 red" in run.of("IMPLEMENT")[2].prompt
         run.check_invariants()
+
+    def test_resolve_that_is_valid_at_once_visits_each_step_once(self) -> None:
+        replies = RESOLVED | {"VALIDATE": [VALID], "PR": ["PR_URL: https://example.org/pr/1"]}
+        run = Engine("resolve", replies).finish()
+        assert (run.run.status, set(run.counts.values()), len(run.counts)) == ("completed", {1}, 4)
 
     def test_resolve_reads_its_variables_from_a_json_context(self) -> None:
         context = json.dumps({"issue_title": "Crash on start", "repo_full_name": "acme/app", "issue_number": 7})
@@ -162,6 +166,12 @@ class TestLoops:
         assert run.run.status == "completed" and run.counts["DEPLOY"] == 1 and "REVIEW" not in run.counts
         assert run.of("IMPLEMENT")[0].attempt == 0
 
+    def test_a_single_item_is_a_loop_of_one(self) -> None:
+        one = {"DESIGN": ['ARCHITECTURE: small\nTASK_BREAKDOWN_JSON: ["only"]']}
+        run = Engine("engineering", two_items(**one)).finish()
+        assert run.run.status == "completed" and run.types.count("loop_item_complete") == 1
+        assert {run.counts[key] for key in ("IMPLEMENT", "REVIEW", "TEST", "DEPLOY")} == {1}
+
     def test_a_source_that_is_no_list_is_repaired_where_it_is_made(self) -> None:
         bad = "ARCHITECTURE: a\nTASK_BREAKDOWN_JSON: nothing much"
         good = 'ARCHITECTURE: a\nTASK_BREAKDOWN_JSON: ["one"]'
@@ -215,6 +225,45 @@ class TestFailures:
         text = Path("pipelines/library/feature.yml").read_text().replace("defaults:", "defaults:\n  maxRetries: 0", 1)
         run = Engine(text, {"REVIEW": ["lorem ipsum"]}).finish()
         assert (run.run.status, run.run.error_code, run.run.failed_step) == ("failed", "bad_output", "REVIEW")
+
+
+class TestSnapshots:
+    """What a run began with is what it ends with, whatever happens to the files meanwhile."""
+
+    TEXT = """
+id: three
+defaults: {tools: []}
+steps:
+  - {id: A, agent: writer, input: a, outputs: [x], onComplete: B}
+  - {id: B, agent: writer, input: b, outputs: [y], onComplete: C}
+  - {id: C, agent: writer, input: "then {{y}}", outputs: [z]}
+"""
+
+    def changed(self, change: Callable[[], object]) -> Engine:
+        """The run at its end; the change came while B was at work, and nothing is remembered from before it."""
+        run = Engine(self.TEXT, {"B": ["bee"]})
+        taken = steps.work(*claims.claim(run.run_id))
+        change()
+        walks.definition.cache_clear()
+        while taken:
+            taken = steps.work(*taken)
+        assert (run.run.status, run.counts) == ("completed", {"A": 1, "B": 1, "C": 1}), run.run.error
+        return run
+
+    def file(self) -> Path:
+        return config.get().pipelines_dir / "test.yml"
+
+    def test_an_edited_file_changes_no_run(self) -> None:
+        other = self.TEXT.replace("then {{y}}", "something else").replace("outputs: [z]", "outputs: [other]")
+        run = self.changed(lambda: self.file().write_text(other))
+        assert set(run.run.outputs) == {"x", "y", "z"} and "then bee" in run.of("C")[0].prompt
+
+    def test_a_deleted_file_changes_no_run(self) -> None:
+        run = self.changed(lambda: self.file().unlink())
+        assert run.restart(from_="C").run.status == "completed"
+
+    def test_a_deleted_agent_stops_no_run(self) -> None:
+        self.changed(lambda: shutil.rmtree(config.get().agents_dir / "writer"))
 
 
 class TestRestart:

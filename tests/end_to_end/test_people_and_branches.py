@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
 from models import approvals as stored
 from models import config, database, runs
-from models.errors import Conflict, Forbidden, Invalid
+from models.errors import Conflict, DjinnBotError, Forbidden, Invalid
 from tests.engine import Engine
 from workers import approvals, steps
 from workers import runs as commands
@@ -201,6 +202,26 @@ class TestApprovals:
         with pytest.raises(Conflict, match="withdrawn"):
             approvals.decide(approval, "approve")
         run.check_invariants()
+
+    @pytest.mark.parametrize("store", ["postgres"], indirect=True)
+    def test_a_decision_and_a_cancel_at_once_do_not_wait_for_each_other(self, store) -> None:
+        run = until_paused(Engine(ASK))
+        answers: list[str] = []
+        person = threading.Thread(target=lambda: answers.append(refusal(waiting(run).id)))
+        with database.transaction():
+            runs.lock(run.run_id)  # as a cancel begins
+            person.start()
+            person.join(0.5)
+            stored.withdraw(run.run_id)
+        person.join(10)
+        assert answers == ["approval_withdrawn"]
+
+
+def refusal(approval_id: str) -> str:
+    try:
+        return approvals.decide(approval_id, "approve").status
+    except DjinnBotError as error:
+        return error.code
 
 
 class TestToolApprovals:

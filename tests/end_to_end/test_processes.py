@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from tests.api.sse_client import stream, until
 from tests.platform import ROOT, TOKEN, free_port, running, wait_for
 
 SLOW = """
@@ -112,6 +114,41 @@ def test_cancel_stops_the_work_within_a_second(platform) -> None:
 def nobody_works(platform) -> None:
     log = (platform.folder / f"{platform.named('worker')[0]}.log").read_text()
     assert "lease_lost" in log
+
+
+def test_a_failed_run_is_told_to_its_readers_and_to_everybody(platform) -> None:
+    platform.script({"A": ["STATUS: failed\nERROR: no disk"]})
+    pipeline = platform.pipeline(SLOW.replace("tools: []", "tools: [], retry: {delaySeconds: 0.1}"))
+    server, headers = SimpleNamespace(url=f"http://127.0.0.1:{platform.port}"), {"Authorization": f"Bearer {TOKEN}"}
+    with stream(server, headers=headers) as everything:
+        until(everything, "ready")
+        run_id = platform.run(pipeline)
+        told = until(everything, "run_failed")[-1].data
+    with stream(server, headers=headers, run_id=run_id) as own:
+        assert until(own, "run_failed")[-1].data == told
+    assert (told["run_id"], told["error"], told["failed_step"]) == (run_id, "no disk", "A")
+    assert [event["attempt"] for event in platform.events(run_id) if event["type"] == "step_started"] == [1, 2, 3]
+
+
+GATE = """
+id: gate
+agents: [{id: a}]
+defaults: {tools: []}
+steps:
+  - {id: A, agent: a, input: "a", outputs: [x], onComplete: OK}
+  - {id: OK, type: approval, approval: {prompt: "Go on?"}, onResult: {APPROVED: {goto: B}}}
+  - {id: B, agent: a, input: "b", outputs: [y]}
+"""
+
+
+def test_what_waits_for_a_person_does_not_notice_that_its_worker_died(platform) -> None:
+    run_id = platform.run(platform.pipeline(GATE))
+    approval = wait_for(lambda: platform.client.get("/v1/approvals", run_id=run_id)[0])
+    platform.kill(platform.named("worker")[0])
+    platform.start("worker")
+    platform.client.post(f"/v1/approvals/{approval['id']}", {"decision": "approve"})
+    assert platform.wait(run_id)["status"] == "completed"
+    assert "step_resumed" not in [event["type"] for event in platform.events(run_id)]
 
 
 def test_up_stops_within_five_seconds_under_open_streams(tmp_path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,6 +145,24 @@ def test_when_skips_a_step_and_counts_it_as_done() -> None:
     state = state_of(steps)
     finish(state, ready(state)[0], kind="feature")
     assert [visit.status for visit in state.visits] == ["completed", "skipped", "queued"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_needs_a_map_starts_when_the_map_is_over(fails) -> None:
+    spec = {"over": "rows", "onItemFailure": "continue"}
+    state = state_of(
+        [agent("LIST", outputs=["rows"]), agent("EACH", map=spec, needs=["LIST"]), agent("SUM", needs=["EACH"])]
+    )
+    finish(state, ready(state)[0], rows='["a", "b"]')
+    first, last = ready(state)
+    finish(state, first)
+    assert [visit.step_key for visit in ready(state)] == ["EACH"]
+    if fails:
+        last.status = StepStatus.RUNNING
+        plan.fail(state, last, AgentFailed("no"))
+    else:
+        finish(state, last)
+    assert [visit.step_key for visit in ready(state)] == ["SUM"]
 
 
 def test_a_goto_that_is_taken_is_not_a_finish_for_a_join() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests import servers
 from tests.storm.provider import Provider
 from tests.storm.report import HEAD, Row
-from tests.storm.target import Storm
+from tests.storm.target import KINDS, Storm
 
 FULL_TIMEOUT_SECONDS = 1800
 
@@ -73,7 +73,9 @@ def platform(request, kind, full, provider):
     url = servers.fresh_database(request.getfixturevalue("postgres_url")) if kind == "postgres" else ""
     lease = "30" if full else "5"
     with tempfile.TemporaryDirectory(prefix="storm-") as folder:
-        storm = Storm(Path(folder), url, LEASE_SECONDS=lease, MAX_PENDING_RUNS="20000", **provider.settings)
+        kinds = (*KINDS, "worker") if full else KINDS
+        settings = {"LEASE_SECONDS": lease, "MAX_PENDING_RUNS": "20000", **provider.settings}
+        storm = Storm(Path(folder), url, kinds=kinds, **settings)
         yield storm
         storm.stop()
 

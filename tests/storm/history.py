@@ -25,21 +25,23 @@ class History:
         self._path, self._lock = path, threading.Lock()
         path.touch()
 
-    def note(self, asked: str, status: int, run_id: str | None = None, why: str | None = None) -> None:
-        line = json.dumps({"at": time.time(), "asked": asked, "status": status, "run_id": run_id, "why": why})
+    def note(self, asked: str, status: int, run_id: str | None = None, body: dict[str, Any] | None = None) -> None:
+        said = {name: (body or {}).get(name) for name in ("detail", "allowed")}
+        line = json.dumps({"at": time.time(), "asked": asked, "status": status, "run_id": run_id, **said})
         with self._lock, self._path.open("a") as file:
             file.write(line + "\n")
 
-    def answers(self, asked: str = "start") -> list[dict]:
+    def answers(self, *asked: str) -> list[dict]:
         found = map(json.loads, self._path.read_text().splitlines())
-        return [answer for answer in found if answer["asked"] == asked]
+        return [answer for answer in found if answer["asked"] in asked]
 
-    def statuses(self, asked: str = "start") -> Counter:
-        return Counter(answer["status"] for answer in self.answers(asked))
+    def statuses(self) -> Counter:
+        """How often each status was the answer to `start`."""
+        return Counter(answer["status"] for answer in self.answers("start"))
 
     def acknowledged(self) -> list[str]:
         """Ids of the runs that a client was told of."""
-        return sorted({answer["run_id"] for answer in self.answers() if answer["status"] == 201})
+        return sorted({answer["run_id"] for answer in self.answers("start") if answer["status"] == 201})
 
 
 class Callers:
@@ -66,6 +68,17 @@ class Callers:
         time.sleep(pause)
         self.ask(verb, f"/v1/runs/{run_id}/{verb}", run_id=run_id)
 
+    def decide(self, decision: str, run_id: str, pause: float = 0.0) -> None:
+        """Decides what waits for a person in the run, as soon as something does."""
+        time.sleep(pause)
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            for approval in self._client().get("/v1/approvals", params={"run_id": run_id}).json():
+                path = f"/v1/approvals/{approval['id']}"
+                self.ask(decision, path, {"decision": decision}, run_id=run_id)
+                return
+            time.sleep(PAUSE_SECONDS / 4)
+
     def ask(
         self, asked: str, path: str, body: dict | None = None, headers: dict | None = None, run_id: str | None = None
     ) -> dict[str, Any]:
@@ -76,7 +89,7 @@ class Callers:
             self._history.note(asked, NO_ANSWER, run_id)
             return {}
         found = answer.json() if answer.content else {}
-        self._history.note(asked, answer.status_code, run_id or found.get("id"), found.get("detail"))
+        self._history.note(asked, answer.status_code, run_id or found.get("id"), found)
         return found
 
     def _client(self) -> httpx.Client:

@@ -21,6 +21,7 @@ RUN_EVENTS = {  # event -> the status it leads to
     "run_created": "pending",
     "run_started": "running",
     "run_paused": "paused",
+    "run_resumed": "running",
     "run_complete": "completed",
     "run_failed": "failed",
     "run_cancelled": "cancelled",
@@ -148,12 +149,16 @@ def disordered(run: Told) -> Iterator[str]:
     numbers = [event["seq"] for event in run.events]
     if numbers != list(range(1, run.last_seq + 1)):
         yield f"events are numbered {numbers[:3]}..{numbers[-3:]} of {run.last_seq}"
-    status = None
+    status, begun = None, set()  # epochs in which a worker has started the run
     for event in run.events:
         if status in TERMINAL and event["type"] != "run_restarted":
             yield f"{event['type']} after the run was {status}"
+        if event["type"] == "run_started":
+            begun.add(event["epoch"])
         if event["type"] in RUN_EVENTS:
             before, status = status, RUN_EVENTS[event["type"]]
+            if event["type"] == "run_resumed" and event["epoch"] not in begun:
+                status = "pending"
             if (before is None and status != "pending") or (before and before not in RUN_SOURCES[status]):
                 yield f"{before} -> {status}"
     if status != run.status:

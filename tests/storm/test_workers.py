@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import signal
 import time
 from collections import Counter
 
@@ -28,9 +27,10 @@ def test_calm_weather_interrupts_nothing(storm, size, row) -> None:
 
 def test_f1_processes_are_killed(storm, size, row) -> None:
     victims = itertools.cycle(["worker", "worker", "relay", "worker", "web", "worker"])
-    storm.script({f"S{n}": [{"text": f"answer {n}", "delay_ms": 400}] for n in range(1, 6)})
+    storm.script({f"S{n}": [{"text": f"answer {n}", "delay_ms": size(1000, 400)}] for n in range(1, 6)})
     posted = storm.post(size(60, 1000), pause=size(1.0, 0.5))
-    blows = storm.strike(lambda: storm.replace(next(victims)), (1, 2), posted, size(8, 60))
+    wait_for(lambda: storm.busy(6), 60)
+    blows = storm.strike(lambda: storm.replace(next(victims)), (1, 2), posted, size(6, 60))
     storm.settle(posted, size(80, 600))
     found, times = storm.findings(), storm.recoveries()
     row("F1 kill -9", storm, found, len(posted), kills=blows, recovery=seconds(times), poisoned=poisoned(storm))
@@ -69,10 +69,14 @@ def test_f12_a_step_kills_its_worker_three_times(storm, size, row) -> None:
 
 def test_f13_processes_are_replaced_one_after_the_other(storm, size, row) -> None:
     roll = itertools.cycle(["worker", "worker", "relay", "worker", "web"])
-    storm.script({"SAY": [pipelines.said(3)]})
+    slow = {f"S{n}": [{"text": f"answer {n}", "delay_ms": 1000}] for n in range(1, 6)}
+    storm.script({"SAY": [pipelines.said(3)], **slow})
     kinds = storm.random.sample(["speech", "chain"] * size(20, 200), size(40, 400))
-    posted = [future for kind in kinds for future in storm.post(1, kind, pause=0.4)]  # slots enough for all of them
-    blows = storm.strike(lambda: storm.replace(next(roll), signal.SIGTERM), (0.5, 2), posted, size(6, 30))
+    posted = [
+        future for kind in kinds for future in storm.post(1, kind, pause=size(1.5, 2.0))
+    ]  # slots enough for all of them
+    wait_for(lambda: storm.busy(6), 60)
+    blows = storm.strike(lambda: storm.roll(next(roll)), (0.5, 2), posted, size(5, 30))
     storm.settle(posted, size(80, 600))
     found, times = storm.findings(), storm.recoveries("deploy")
     row("F13 rolling SIGTERM", storm, found, len(posted), stops=blows, hand_over=seconds(times))

@@ -7,11 +7,11 @@ import os
 import pytest
 import redis
 
-from models import database, leases, outbox, workers
+from models import config, database, leases, outbox, workers
 from models.workers import Worker
 from tests.engine import Engine
 from workers import claims
-from workers.broker import Ringer, broker
+from workers.broker import Ringer, broker, client
 from workers.relay import Relay
 from workers.sweeper import CANARY, Sweeper
 
@@ -90,6 +90,23 @@ def test_a_ring_without_redis_is_refused_at_once_and_then_not_tried(monkeypatch)
     assert not ringer.ring("advance_run", "run_x")
 
 
+def test_into_a_long_queue_only_the_relay_rings(monkeypatch) -> None:
+    monkeypatch.setattr("workers.broker.CROWD", 2)
+    ringer = Ringer()
+    for _ in range(5):
+        ringer.ring_soon("advance_run", "run_x")
+    assert queued() == 3
+    assert ringer.ring("advance_run", "run_x") and queued() == 4
+
+
+def test_every_slot_of_a_worker_may_talk_to_redis_at_once() -> None:
+    pool = client(1, timeout=None).connection_pool
+    connections = [pool.get_connection() for _ in range(config.get().worker_concurrency + 20)]
+    for connection in connections:
+        pool.release(connection)
+    pool.disconnect()
+
+
 def test_a_wiped_redis_rings_everything_again() -> None:
     Engine(CHAIN)
     make_due()
@@ -98,8 +115,9 @@ def test_a_wiped_redis_rings_everything_again() -> None:
     sweeper.sweep()
     broker.client.flushdb()
     redis.Redis.from_url(os.environ["REDIS_URL"], db=0).delete(CANARY)
+    Engine(CHAIN)
     sweeper.sweep()
-    assert Relay().ring_due() == 1
+    assert Relay().ring_due() == 1, "though another message is queued already"
 
 
 def test_an_intact_redis_rings_nothing_again() -> None:
@@ -131,6 +149,30 @@ def test_a_worker_whose_process_is_gone_loses_its_steps_at_once() -> None:
     Sweeper().sweep()
     assert owners(run) == [None] and run.visits[0].losses == 1
     assert [row.object_id for row in waiting()] == [run.run_id]
+
+
+def test_what_waits_for_a_worker_is_not_lost_again_while_there_is_none() -> None:
+    worker = workers.register("1", 1)
+    run = claimed_by(worker)
+    with database.transaction():
+        Worker.update(process_started=1).where(Worker.id == worker).execute()
+    for _ in range(4):
+        Sweeper().sweep()
+    assert (run.visits[0].status, run.visits[0].losses) == ("running", 1)
+
+
+def test_what_a_dead_worker_had_fetched_is_rung_again_at_once() -> None:
+    worker = workers.register("1", 1)
+    for _ in range(2):
+        Engine(CHAIN)
+    make_due()
+    Relay().ring_due()
+    broker.client.flushdb()
+    Engine(CHAIN)
+    with database.transaction():
+        Worker.update(process_started=1).where(Worker.id == worker).execute()
+    Sweeper().sweep()
+    assert Relay().ring_due() == 1, "no more than it had slots for, though another message is queued already"
 
 
 def test_a_worker_that_lives_keeps_its_steps() -> None:
