@@ -18,6 +18,7 @@ from api.resources import (
     control,
     events,
     ledger,
+    lifecycle,
     pipelines,
     runs,
     secrets,
@@ -35,7 +36,7 @@ from workers.broker import ringer
 from workers.publisher import publisher
 
 RESOURCES = (
-    *(status, pipelines, runs, control, steps, events, approvals, ledger),
+    *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
     *(agents, chat, secrets, tokens, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes
