@@ -16,9 +16,11 @@ from api.resources import (
     audit,
     chat,
     control,
+    door,
     events,
     ledger,
     lifecycle,
+    logins,
     pipelines,
     runs,
     secrets,
@@ -37,7 +39,7 @@ from workers.publisher import publisher
 
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
-    *(agents, chat, secrets, tokens, audit),
+    *(agents, chat, secrets, tokens, logins, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {
@@ -93,6 +95,7 @@ def create_app(start: bool = True) -> Flask:
         documented.register_blueprint(resource.blueprint)
     app.extensions["openapi"] = documented.spec.to_dict()
     app.register_blueprint(site.blueprint)
+    app.register_blueprint(door.blueprint)
     dashboard.mount(app)
     if start:
         begin()

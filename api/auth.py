@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.exceptions import BadRequest, MisdirectedRequest, UnsupportedMediaType
 
+from api import cookies
 from api.audited import refusals
 from api.blueprint import view_of
 from models import config, tokens
@@ -16,7 +17,7 @@ from models.tokens import Token
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 BY_TICKET = "events.EventStream"
-OPEN_WITHOUT_AUTH = Token(id="tok_none", name="local", scope="admin", prefix="", hash="")
+OPEN_WITHOUT_AUTH = Token(id=tokens.NOBODY, name="local", scope="admin", prefix="", hash="")
 PREFLIGHT = "Access-Control-Request-Method"
 
 
@@ -34,7 +35,7 @@ def gate() -> Response | None:
     try:
         return check(request)
     except (Unauthorized, Forbidden) as refusal:
-        if "Authorization" in request.headers:
+        if "Authorization" in request.headers or cookies.name(request) in request.cookies:
             refusals.note(refusal)
         raise
 
@@ -46,7 +47,9 @@ def check(request: Request) -> Response | None:
         return Response(status=204)
     view = view_of(current_app, request)
     scope = getattr(view, "scope", "admin")
+    g.login = None
     g.token = identify(request, scope)
+    g.holder = (g.login or g.token).id if g.token else None  # whose open streams count together, and end together
     if g.token is not None and scope != "public":
         demand(scope)
     check_shape(request, view)
@@ -94,6 +97,8 @@ def identify(request: Request, scope: str) -> Token | None:
     if request.endpoint == BY_TICKET and "ticket" in request.args:
         run_id, session_id = request.args.get("run_id"), request.args.get("session_id")
         return tokens.redeem(request.args["ticket"], run_id, session_id, settings.api_token)
+    if not kind and (token := cookies.caller(request, scope)):
+        return token
     if scope != "public" or kind:
         raise Unauthorized("Send a token: Authorization: Bearer <token>")
     return None

@@ -26,14 +26,14 @@ class Stream:
 
     feed: StreamFeed | GlobalFeed
     last: int
-    token_id: str
+    holder: str
     wants: Callable[[Frame], bool] | None = None
     connection: socket.socket | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         yield OPENING
         try:
-            with hub.reading(self.feed, self.token_id, self.connection) as reader:
+            with hub.reading(self.feed, self.holder, self.connection) as reader:
                 yield from self._history(reader)
                 end = self.feed.end(self.last)
                 while end is None and (taken := reader.take()):

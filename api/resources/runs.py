@@ -60,7 +60,7 @@ class RunById(MethodView):
     @blueprint.errors(404)
     def get(self, query, run_id):
         """One run with its steps; `wait` holds the answer until it ends or pauses"""
-        row = details.settled(run_id, query["wait"], g.token.id)
+        row = details.settled(run_id, query["wait"], g.holder)
         tag = details.etag(row)
         if request.if_none_match.contains(tag):
             return Response(status=304, headers={"ETag": f'"{tag}"'})
