@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import orjson
@@ -91,7 +94,7 @@ def create_app(start: bool = True) -> Flask:
     auth.register(app)
     app.after_request(protect)
     app.teardown_request(release)
-    for resource in RESOURCES:
+    for resource in (*RESOURCES, *aliases()):
         documented.register_blueprint(resource.blueprint)
     app.extensions["openapi"] = documented.spec.to_dict()
     app.register_blueprint(site.blueprint)
@@ -100,6 +103,13 @@ def create_app(start: bool = True) -> Flask:
     if start:
         begin()
     return app
+
+
+def aliases() -> list[ModuleType]:
+    """The routes for older clients, none if their folder was deleted."""
+    if find_spec("api.compat") is None:
+        return []
+    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats")]
 
 
 def pattern(converter: BaseConverter) -> dict[str, str]:

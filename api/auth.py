@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, current_app, g, request
@@ -48,7 +49,7 @@ def check(request: Request) -> Response | None:
     view = view_of(current_app, request)
     scope = getattr(view, "scope", "admin")
     g.login = None
-    g.token = identify(request, scope)
+    g.token = identify(request, scope, view)
     g.holder = (g.login or g.token).id if g.token else None  # whose open streams count together, and end together
     if g.token is not None and scope != "public":
         demand(scope)
@@ -80,10 +81,11 @@ def check_origin(request: Request) -> None:
         raise Forbidden("Requests from other sites' pages are refused", "foreign_origin")
 
 
-def identify(request: Request, scope: str) -> Token | None:
+def identify(request: Request, scope: str, view: Callable | None) -> Token | None:
     """The caller's token; None only on public routes. Raises Unauthorized."""
     settings = config.get()
-    if "token" in request.args or "access_token" in request.args or _has_token(request.args.values()):
+    excused = getattr(view, "ignores_token", False) and "Authorization" in request.headers
+    if not excused and _has_token(request.args):
         raise BadRequest("A token in a URL ends up in logs; send it in the Authorization header")
     if not settings.auth_enabled:
         return OPEN_WITHOUT_AUTH
@@ -104,8 +106,8 @@ def identify(request: Request, scope: str) -> Token | None:
     return None
 
 
-def _has_token(values) -> bool:
-    return any(value.startswith(tokens.PREFIX) for value in values)
+def _has_token(query: Mapping[str, str]) -> bool:
+    return "token" in query or "access_token" in query or any(v.startswith(tokens.PREFIX) for v in query.values())
 
 
 def check_shape(request: Request, view) -> None:

@@ -170,6 +170,19 @@ def page(
     return database.rows(sql, (*params, limit))
 
 
+def last(stream: str, limit: int, step_id: str | None = None, without: Sequence[str] = ()) -> list[dict]:
+    """`[{seq, type, data}]` of the newest events of one stream, oldest first, those of types `without` left out."""
+    where, params = ["stream = ?"], [stream]
+    if step_id:
+        where.append("step_key = ?")
+        params.append(step_id)
+    if without:
+        where.append(f"type NOT IN ({', '.join('?' * len(without))})")
+        params += without
+    sql = f"SELECT seq, type, data FROM events WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
+    return database.rows(sql, (*params, limit))[::-1]
+
+
 def like_pattern(name: str) -> str:
     """`run_*` as a LIKE pattern."""
     return name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%").replace("*", "%")
