@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import orjson
@@ -16,8 +19,11 @@ from api.resources import (
     audit,
     chat,
     control,
+    door,
     events,
     ledger,
+    lifecycle,
+    logins,
     pipelines,
     projects,
     runs,
@@ -37,8 +43,8 @@ from workers.broker import ringer
 from workers.publisher import publisher
 
 RESOURCES = (
-    *(status, pipelines, runs, control, steps, events, approvals, ledger),
-    *(agents, chat, projects, task_claims, secrets, tokens, audit),
+    *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
+    *(agents, chat, projects, task_claims, secrets, tokens, logins, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {
@@ -90,14 +96,22 @@ def create_app(start: bool = True) -> Flask:
     auth.register(app)
     app.after_request(protect)
     app.teardown_request(release)
-    for resource in RESOURCES:
+    for resource in (*RESOURCES, *aliases()):
         documented.register_blueprint(resource.blueprint)
     app.extensions["openapi"] = documented.spec.to_dict()
     app.register_blueprint(site.blueprint)
+    app.register_blueprint(door.blueprint)
     dashboard.mount(app)
     if start:
         begin()
     return app
+
+
+def aliases() -> list[ModuleType]:
+    """The routes for older clients, none if their folder was deleted."""
+    if find_spec("api.compat") is None:
+        return []
+    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats")]
 
 
 def pattern(converter: BaseConverter) -> dict[str, str]:

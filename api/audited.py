@@ -10,12 +10,12 @@ from typing import Any
 
 from flask import g, request
 
-from models import audit, database
+from models import audit, database, tokens
 from models.base import new_id
 from models.errors import Unavailable
 
 REFUSALS_PER_MINUTE = 30  # that one process records; an attack must not fill the log
-ROWLESS = {"tok_none": "anonymous"}
+ROWLESS = {tokens.NOBODY: "anonymous"}
 
 
 @dataclass(slots=True)

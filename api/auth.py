@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.exceptions import BadRequest, MisdirectedRequest, UnsupportedMediaType
 
+from api import cookies
 from api.audited import refusals
 from api.blueprint import view_of
 from models import config, tokens
@@ -16,7 +18,7 @@ from models.tokens import Token
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 BY_TICKET = "events.EventStream"
-OPEN_WITHOUT_AUTH = Token(id="tok_none", name="local", scope="admin", prefix="", hash="")
+OPEN_WITHOUT_AUTH = Token(id=tokens.NOBODY, name="local", scope="admin", prefix="", hash="")
 PREFLIGHT = "Access-Control-Request-Method"
 
 
@@ -34,7 +36,7 @@ def gate() -> Response | None:
     try:
         return check(request)
     except (Unauthorized, Forbidden) as refusal:
-        if "Authorization" in request.headers:
+        if "Authorization" in request.headers or cookies.name(request) in request.cookies:
             refusals.note(refusal)
         raise
 
@@ -46,7 +48,9 @@ def check(request: Request) -> Response | None:
         return Response(status=204)
     view = view_of(current_app, request)
     scope = getattr(view, "scope", "admin")
-    g.token = identify(request, scope)
+    g.login = None
+    g.token = identify(request, scope, view)
+    g.holder = (g.login or g.token).id if g.token else None  # whose open streams count together, and end together
     if g.token is not None and scope != "public":
         demand(scope)
     check_shape(request, view)
@@ -77,10 +81,11 @@ def check_origin(request: Request) -> None:
         raise Forbidden("Requests from other sites' pages are refused", "foreign_origin")
 
 
-def identify(request: Request, scope: str) -> Token | None:
+def identify(request: Request, scope: str, view: Callable | None) -> Token | None:
     """The caller's token; None only on public routes. Raises Unauthorized."""
     settings = config.get()
-    if "token" in request.args or "access_token" in request.args or _has_token(request.args.values()):
+    excused = getattr(view, "ignores_token", False) and "Authorization" in request.headers
+    if not excused and _has_token(request.args):
         raise BadRequest("A token in a URL ends up in logs; send it in the Authorization header")
     if not settings.auth_enabled:
         return OPEN_WITHOUT_AUTH
@@ -94,13 +99,15 @@ def identify(request: Request, scope: str) -> Token | None:
     if request.endpoint == BY_TICKET and "ticket" in request.args:
         run_id, session_id = request.args.get("run_id"), request.args.get("session_id")
         return tokens.redeem(request.args["ticket"], run_id, session_id, settings.api_token)
+    if not kind and (token := cookies.caller(request, scope)):
+        return token
     if scope != "public" or kind:
         raise Unauthorized("Send a token: Authorization: Bearer <token>")
     return None
 
 
-def _has_token(values) -> bool:
-    return any(value.startswith(tokens.PREFIX) for value in values)
+def _has_token(query: Mapping[str, str]) -> bool:
+    return "token" in query or "access_token" in query or any(v.startswith(tokens.PREFIX) for v in query.values())
 
 
 def check_shape(request: Request, view) -> None:

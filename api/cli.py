@@ -9,7 +9,7 @@ from environs.exceptions import EnvError
 
 from api import checks
 from api.client import ApiError
-from api.commands import approvals, chat, costs, pipelines, platform, runs
+from api.commands import approvals, chat, costs, door, pipelines, platform, runs
 from api.commands.output import err
 
 app = typer.Typer(
@@ -19,7 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (platform.up, platform.migrate, platform.doctor, platform.status, runs.run, chat.chat, costs.costs):
+for command in (platform.up, platform.migrate, platform.doctor, platform.status, door.login):
+    app.command()(command)
+for command in (runs.run, chat.chat, costs.costs):
     app.command()(command)
 app.add_typer(runs.app, name="runs")
 app.add_typer(chat.app, name="chats")

@@ -53,15 +53,15 @@ def find_step(epoch: Epoch, step_id: str) -> Pinned:
     raise NotFound(f"Run {epoch.run_id} has no step {step_id}", "step_not_found")
 
 
-def settled(run_id: str, seconds: int, token_id: str) -> dict[str, Any]:
+def settled(run_id: str, seconds: int, holder: str) -> dict[str, Any]:
     """The run's row once it is terminal or paused, or when the time is up. Raises NotFound, TooMany."""
     row = run_views.fetch(run_id)
     if not seconds or row["status"] in SETTLED:
         return row
-    hub.check_limits(token_id)
+    hub.check_limits(holder)
     database.release()
     deadline = time.monotonic() + seconds
-    with hub.reading(StreamFeed(run_id), token_id) as reader:
+    with hub.reading(StreamFeed(run_id), holder) as reader:
         reader.go_live(reader.channel.last)
         while not reader.closed and not _over(run_id) and (left := deadline - time.monotonic()) > 0:
             reader.take(left)

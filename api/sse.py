@@ -22,7 +22,7 @@ import structlog
 
 from api.feeds import Frame, GlobalFeed, StreamFeed, heads
 from api.hangups import hung_up
-from models import tokens
+from models import logins, tokens
 from models.errors import DjinnBotError, TooMany
 from workers.broker import client
 from workers.publisher import FEED_DATABASE
@@ -46,9 +46,9 @@ Feed = StreamFeed | GlobalFeed
 class Reader:
     """One client's queue. It gets frames from the moment it is live until it is closed."""
 
-    def __init__(self, channel: Channel, token_id: str, connection: socket.socket | None) -> None:
+    def __init__(self, channel: Channel, holder: str, connection: socket.socket | None) -> None:
         self.channel = channel
-        self.token_id = token_id
+        self.holder = holder
         self.connection = connection
         self.live = self.closed = False
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
@@ -111,7 +111,7 @@ class Hub:
     def __init__(self) -> None:
         self.serving: Callable[[], bool] = lambda: True
         self._channels: dict[str, Channel] = {}
-        self._per_token: Counter[str] = Counter()
+        self._per_holder: Counter[str] = Counter()
         self._behind: set[str] = set()
         self._wake = threading.Event()
         self._lock = threading.RLock()
@@ -123,27 +123,27 @@ class Hub:
 
     # --- clients ---
 
-    def check_limits(self, token_id: str) -> None:
+    def check_limits(self, holder: str) -> None:
         """Raises TooMany."""
-        if self._per_token[token_id] >= PER_TOKEN or self._per_token.total() >= PER_PROCESS:
+        if self._per_holder[holder] >= PER_TOKEN or self._per_holder.total() >= PER_PROCESS:
             limits = f"{PER_TOKEN} per token, {PER_PROCESS} per process"
             raise TooMany(f"Too many open streams ({limits})", "too_many_streams", retry_after=5)
 
     @contextmanager
-    def reading(self, feed: Feed, token_id: str, connection: socket.socket | None = None) -> Iterator[Reader]:
+    def reading(self, feed: Feed, holder: str, connection: socket.socket | None = None) -> Iterator[Reader]:
         """A reader of the feed; the first one subscribes, the last one unsubscribes."""
         head = feed.head()
         channel = self._channels.get(feed.key)
         if channel is None:
             channel = self._channels[feed.key] = Channel(feed, head)
             self._send("subscribe", feed.key)
-        reader = Reader(channel, token_id, connection)
+        reader = Reader(channel, holder, connection)
         channel.readers.add(reader)
-        self._per_token[token_id] += 1
+        self._per_holder[holder] += 1
         try:
             yield reader
         finally:
-            self._per_token[token_id] -= 1
+            self._per_holder[holder] -= 1
             channel.readers.discard(reader)
             if not channel.readers and self._channels.get(feed.key) is channel:
                 del self._channels[feed.key]
@@ -240,9 +240,10 @@ class Hub:
             for reader in readers:
                 reader.put(None, len(KEEP_ALIVE))
         if looks % TOKEN_LOOKS == 0 and readers:
-            live = tokens.still_live({reader.token_id for reader in readers})
+            holders = {reader.holder for reader in readers}
+            live = tokens.still_live(holders) | logins.still_live(holders)
             for reader in readers:
-                if reader.token_id not in live:
+                if reader.holder not in live:
                     reader.close()
 
 

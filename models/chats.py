@@ -200,12 +200,12 @@ def write(
         sets.append(f"{name} = ?")
         params.append(getattr(ChatSession, name).db_value(value))
     held, values = fence or ("1 = 1", ())
-    sql = f"UPDATE chat_sessions SET {', '.join(sets)} WHERE id = ? AND status <> 'ended' AND {held} RETURNING last_seq"
-    row = database.execute(sql, (*params, session_id, *values)).fetchone()
+    sql = f"UPDATE chat_sessions SET {', '.join(sets)} WHERE id = ? AND status <> 'ended' AND {held}"
+    row = database.execute(f"{sql} RETURNING last_seq, project_id", (*params, session_id, *values)).fetchone()
     if row is None:
         raise LeaseLost(f"Chat session {session_id} has moved on")
     if recorded:
-        events.append(session_id, row[0], recorded)
+        events.append(session_id, row[0], recorded, row[1])
     return row[0]
 
 

@@ -22,6 +22,17 @@ TERMINAL_TYPES = frozenset({"run_complete", "run_failed", "run_cancelled"})
 SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}  # line ends to some readers of a stream
 PLATFORM = "platform"  # the stream of what belongs to no run
 ROWS_PER_INSERT = 100
+COLUMNS = ("stream", "seq", "type", "epoch", "step_key", "agent_id", "project_id", "timeline", "data", "created_at")
+STEP_BY_STEP, SELDOM = 1, 2  # of the timeline: what every step has, and the rest
+TIMELINE = {"step_started": STEP_BY_STEP, "step_complete": STEP_BY_STEP} | dict.fromkeys(
+    (
+        *("step_failed", "step_retrying", "step_cancelled", "approval_requested", "approval_decided"),
+        *("chat_session_created", "chat_turn_end", "chat_session_ended", "agent_message"),
+        *("task_claimed", "task_released", "task_execution_completed"),
+    ),
+    SELDOM,
+)
+IN_TIMELINE, IS_SELDOM = "timeline IS NOT NULL", f"timeline = {SELDOM}"  # word for word as in the indexes
 
 
 class StoredEvent(Model):
@@ -31,6 +42,8 @@ class StoredEvent(Model):
     epoch = peewee.IntegerField(null=True)
     step_key = peewee.TextField(null=True)
     agent_id = peewee.TextField(null=True)
+    project_id = peewee.TextField(null=True)
+    timeline = peewee.SmallIntegerField(null=True)  # a value of TIMELINE; no other event pays for its indexes
     data = peewee.TextField()  # the whole `data` of its SSE frame, one line of JSON
     position = peewee.BigIntegerField(null=True, index=True)
     created_at = peewee.BigIntegerField()
@@ -39,6 +52,20 @@ class StoredEvent(Model):
         table_name = "events"
         primary_key = peewee.CompositeKey("stream", "seq")
         without_rowid = True
+
+
+def _index_timeline(name: str, *columns: str, where: str = IN_TIMELINE) -> None:
+    fields = [StoredEvent._meta.fields[column] for column in columns]
+    StoredEvent.add_index(StoredEvent.index(*fields, where=peewee.SQL(where), name=f"events_timeline_{name}"))
+
+
+# The types of every step do not lead: their entries share a page, and a page is what an insert costs.
+_index_timeline("time", "created_at", "stream", "seq")
+_index_timeline("stream", "stream", "created_at", "seq")
+for _owner in ("agent", "project"):
+    _where = f"{IN_TIMELINE} AND {_owner}_id IS NOT NULL"
+    _index_timeline(_owner, f"{_owner}_id", "created_at", "stream", "seq", where=_where)
+_index_timeline("seldom", "type", "created_at", "stream", "seq", "agent_id", "project_id", where=IS_SELDOM)
 
 
 @dataclass(slots=True)
@@ -76,14 +103,15 @@ class Event:
         return text if text.isascii() else text.translate(SEPARATORS)
 
 
-def append(stream: str, last_seq: int, events: Sequence[Event]) -> None:
+def append(stream: str, last_seq: int, events: Sequence[Event], project_id: str | None = None) -> None:
     """Stores `events` as the numbers up to `last_seq`, which the caller has taken from the locked row."""
     first = last_seq - len(events) + 1
-    rows = [
-        (stream, seq, event.type, event.epoch, event.step_id, event.agent_id, event.encode(seq), event.timestamp)
-        for seq, event in enumerate(events, first)
-    ]
-    insert(rows)
+    insert([_row(stream, seq, event, project_id) for seq, event in enumerate(events, first)])
+
+
+def _row(stream: str, seq: int, event: Event, project_id: str | None) -> tuple:
+    owner = (event.epoch, event.step_id, event.agent_id, project_id)
+    return (stream, seq, event.type, *owner, TIMELINE.get(event.type), event.encode(seq), event.timestamp)
 
 
 def note(event: Event) -> None:
@@ -93,15 +121,13 @@ def note(event: Event) -> None:
 
 
 def insert(rows: Sequence[tuple]) -> None:
-    """Rows of (stream, seq, type, epoch, step_key, agent_id, data, created_at); readers hear of them at commit."""
+    """Rows of `COLUMNS`; readers hear of them at commit."""
+    marks = f"({', '.join('?' * len(COLUMNS))})"
     for start in range(0, len(rows), ROWS_PER_INSERT):
         part = rows[start : start + ROWS_PER_INSERT]
-        values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
-        database.execute(
-            f"INSERT INTO events (stream, seq, type, epoch, step_key, agent_id, data, created_at) VALUES {values}",
-            [value for row in part for value in row],
-        )
-    frames = [(row[0], row[1], row[2], row[6]) for row in rows]
+        sql = f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES {', '.join([marks] * len(part))}"
+        database.execute(sql, [value for row in part for value in row])
+    frames = [(row[0], row[1], row[2], row[-2]) for row in rows]
     database.on_commit(lambda: announce(frames))
 
 
@@ -142,6 +168,19 @@ def page(
         params.append(epoch)
     sql = f"SELECT seq, type, data FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"
     return database.rows(sql, (*params, limit))
+
+
+def last(stream: str, limit: int, step_id: str | None = None, without: Sequence[str] = ()) -> list[dict]:
+    """`[{seq, type, data}]` of the newest events of one stream, oldest first, those of types `without` left out."""
+    where, params = ["stream = ?"], [stream]
+    if step_id:
+        where.append("step_key = ?")
+        params.append(step_id)
+    if without:
+        where.append(f"type NOT IN ({', '.join('?' * len(without))})")
+        params += without
+    sql = f"SELECT seq, type, data FROM events WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
+    return database.rows(sql, (*params, limit))[::-1]
 
 
 def like_pattern(name: str) -> str:

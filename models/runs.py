@@ -185,12 +185,12 @@ def write(
         sets.append(f"{name} = ?")
         params.append(getattr(Run, name).db_value(value))
     where, values = _guards(_sources(to, at_status), at_epoch, at_version, fence)
-    sql = f"UPDATE runs SET {', '.join(sets)} WHERE id = ? AND {' AND '.join(where)} RETURNING last_seq"
+    sql = f"UPDATE runs SET {', '.join(sets)} WHERE id = ? AND {' AND '.join(where)} RETURNING last_seq, project_id"
     row = database.execute(sql, (*params, run_id, *values)).fetchone()
     if row is None:
         raise _refusal(run_id, _sources(to, at_status), at_epoch, at_version)
     if recorded:
-        events.append(run_id, row[0], recorded)
+        events.append(run_id, row[0], recorded, row[1])
     return row[0]
 
 

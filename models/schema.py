@@ -16,6 +16,7 @@ from models.crypto import Canary
 from models.events import StoredEvent
 from models.idempotency import IdempotencyKey
 from models.leases import Lease
+from models.logins import Login, LoginLink
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.runs import Run, RunAgent, RunInput, RunTag
@@ -39,6 +40,8 @@ TABLES = [
     IdempotencyKey,
     LLMCall,
     Lease,
+    Login,
+    LoginLink,
     Outbox,
     Project,
     ProjectAgent,

@@ -86,6 +86,8 @@ def _print_addresses() -> None:
     err.print(f"API      {settings.base_url}/v1", highlight=False)
     err.print(f"Docs     {settings.base_url}/docs", highlight=False)
     err.print(f"Token    {settings.token_file}", highlight=False)
+    if settings.auth_enabled:
+        err.print(f"Sign in  {Client().post('/v1/auth/logins')['url']}", highlight=False)
 
 
 def _follow_first_run(platform: supervisor.Supervisor, pipeline: str, task: str) -> None:

@@ -101,12 +101,12 @@ class EventStream(MethodView):
     def get(self, query):
         """Events as they happen (server-sent events), of one run or of the whole platform"""
         feed, wants = selection.select(query)
-        hub.check_limits(g.token.id)
+        hub.check_limits(g.holder)
         resume = last_event_id(query)
         if resume is not None and feed.end(resume) is not None and resume == feed.head():
             return Response(status=204)
         start = selection.start(feed, query["history"]) if resume is None else resume
-        stream = Stream(feed, start, g.token.id, wants, request.environ.get("gunicorn.socket"))
+        stream = Stream(feed, start, g.holder, wants, request.environ.get("gunicorn.socket"))
         return Response(iter(stream), 200, STREAM_HEADERS, content_type="text/event-stream; charset=utf-8")
 
 

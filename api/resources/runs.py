@@ -61,7 +61,7 @@ class RunById(MethodView):
     @blueprint.errors(404)
     def get(self, query, run_id):
         """One run with its steps; `wait` holds the answer until it ends or pauses"""
-        row = details.settled(run_id, query["wait"], g.token.id)
+        row = details.settled(run_id, query["wait"], g.holder)
         tag = details.etag(row)
         if request.if_none_match.contains(tag):
             return Response(status=304, headers={"ETag": f'"{tag}"'})
@@ -99,9 +99,14 @@ class RunRestart(MethodView):
     @blueprint.errors(404, 409)
     def post(self, body, run_id):
         """Begin a run again: from the start, from what failed, or from a step"""
-        pipeline_id = run_views.fetch(run_id)["pipeline_id"]
-        commands.restart(run_id, **body, by=g.token.name, latest=lambda: definitions.latest(pipeline_id))
-        return started(run_id)
+        return restarted(run_id, **body)
+
+
+def restarted(run_id: str, **options: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Restarts the run and answers as for one that has started. Raises NotFound, Conflict, Invalid."""
+    pipeline_id = run_views.fetch(run_id)["pipeline_id"]
+    commands.restart(run_id, **options, by=g.token.name, latest=lambda: definitions.latest(pipeline_id))
+    return started(run_id)
 
 
 def started(run_id: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Response, request
 from flask.views import MethodView
 
@@ -21,8 +23,13 @@ class Steps(MethodView):
     @blueprint.errors(404)
     def get(self, query, run_id):
         """The steps of a run: those entered in order, then the others as in the file"""
-        steps = step_views.steps(details.epoch_of(run_views.fetch(run_id), query["epoch"]))
-        return [step for step in steps if query["status"] in (None, step["status"])]
+        return listed(run_id, **query)
+
+
+def listed(run_id: str, status: str | None, epoch: int | None) -> list[dict[str, Any]]:
+    """The Step objects of a run, all or those of one status. Raises NotFound."""
+    steps = step_views.steps(details.epoch_of(run_views.fetch(run_id), epoch))
+    return [step for step in steps if status in (None, step["status"])]
 
 
 @blueprint.route("/steps/<id:run_id>/<id:step_id>")

@@ -7,7 +7,7 @@ from typing import Any
 from models import database, runs, snapshots, text_search
 from models.approvals import Approval
 from models.base import new_id, now_ms
-from models.calls import LLMCall
+from models.calls import LLMCall, ToolUse
 from models.events import Event
 from models.runs import Run, RunAgent, RunInput, RunTag
 from models.visits import Attempt, VisitRow
@@ -123,6 +123,13 @@ def call(run_id: str | None = None, **columns: Any) -> str:
     with database.transaction():
         LLMCall.add(row | columns)
     return (row | columns)["id"]
+
+
+def tool_use(run_id: str | None, **columns: Any) -> None:
+    """A tool call of an attempt."""
+    row = {"run_id": run_id, "turn": 1, "tool_call_id": "call_1", "arguments": {}, "created_at": now_ms()}
+    with database.transaction():
+        ToolUse.add(row | columns)
 
 
 def approval(run_id: str, **columns: Any) -> str:

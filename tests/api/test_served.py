@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ import httpx
 import pytest
 
 from tests.api import factories
-from tests.api.conftest import AUTH, Server
+from tests.api.conftest import AUTH, ROOT, Server
 
 BODY = {"pipeline_id": "execute", "task_description": "Say hello"}
 
@@ -74,3 +76,16 @@ def test_a_redis_that_hangs_does_not_hold_the_status(server, redis):
         assert time.monotonic() - began < 1
     finally:
         own.stop()
+
+
+def test_the_command_prints_a_link_that_signs_in_and_opens_a_stream_until_signed_out(server):
+    command = [sys.executable, "-m", "api.cli", "login"]
+    done = subprocess.run(command, cwd=ROOT, env=server.environment, capture_output=True, text=True, check=True)
+    with httpx.Client(base_url=server.url, timeout=30) as browser:
+        assert browser.get(done.stdout.strip()).status_code == 303
+        with browser.stream("GET", "/v1/events/stream") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "retry: 2000"
+            assert httpx.post(f"{server.url}/logout", cookies=browser.cookies).status_code == 303
+            list(lines)
+        assert browser.get("/v1/runs").status_code == 401
