@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 from models import config, snapshots
@@ -9,6 +10,7 @@ from models.errors import Invalid, NotFound
 from models.step_views import Pinned
 from models.why import Rules
 from pipelines import personas
+from pipelines.agent_config import DEFAULTS
 from pipelines.catalog import LIBRARY, Catalog, Entry, Known, parse
 from pipelines.definition import MAX_RETRIES, Pipeline
 
@@ -62,8 +64,16 @@ def pinned(hash: str) -> tuple[Pinned, ...]:
     )
 
 
-@functools.lru_cache(maxsize=256)
 def rules(hash: str) -> Rules:
-    """What the definition with that content hash says about waiting."""
+    """What the definition with that content hash, and its agents as they are now, say about waiting."""
+    agents = {step.agent_id for step in pinned(hash) if step.agent_id}
+    found = (personas.load(config.get().agents_dir, agent_id) for agent_id in agents)
+    default = DEFAULTS["max_concurrent_steps"]
+    limits = {agent.id: agent.config.get("max_concurrent_steps", default) for agent in found if agent}
+    return dataclasses.replace(_joins(hash), limits=limits)
+
+
+@functools.lru_cache(maxsize=256)
+def _joins(hash: str) -> Rules:
     pipeline = parse(snapshots.text_of(hash))
     return Rules(pipeline.max_parallel, {key: step.needs for key, step in pipeline.steps.items() if step.needs})

@@ -148,6 +148,31 @@ def _check_transition(row: dict, seen: dict[int, tuple[int, str]]) -> None:
         raise IllegalTransition(f"{row['run_id']} {row['step_key']}: {before} -> {row['status']}")
 
 
+ACTIVE_SQL = "status IN ('queued', 'running', 'retrying', 'paused')"  # word for word as in the partial index
+
+
+def lock_agent(agent_id: str) -> None:
+    """From here to the end of the transaction nobody else counts or begins the agent's steps."""
+    if database.dialect() == "postgres":  # SQLite has one writer anyway
+        database.execute("SELECT pg_advisory_xact_lock(7340003, hashtext(?))", (agent_id,))
+
+
+def at_work(agent_id: str, outside: str = "") -> int:
+    """How many steps the agent works at, in other runs than `outside`."""
+    sql = f"SELECT count(*) FROM visits WHERE {ACTIVE_SQL} AND owner IS NOT NULL AND agent_id = ? AND run_id <> ?"
+    return database.execute(sql, (agent_id, outside)).fetchone()[0]
+
+
+def first_waiting(agent_id: str) -> str | None:
+    """The run whose step has waited longest for the agent."""
+    sql = (
+        f"SELECT run_id FROM visits WHERE {ACTIVE_SQL} AND status = 'queued' AND owner IS NULL AND agent_id = ?"
+        " ORDER BY queued_at LIMIT 1"
+    )
+    row = database.execute(sql, (agent_id,)).fetchone()
+    return row and row[0]
+
+
 def of_run(run_id: str, epoch: int) -> list[VisitRow]:
     """The history of one epoch, in order of activation."""
     return VisitRow.fetch("run_id = ? AND epoch = ? ORDER BY n", (run_id, epoch))

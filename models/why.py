@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from models.approvals import REASONS
 from models.base import now_ms
 from models.runs import Run
 from models.status import TERMINAL, RunStatus, StepStatus
+from models.visits import ACTIVE_SQL
 
 OVERDUE_MS = 5_000  # a doorbell that has not rung for this long after its time: nobody can reach the queue
 MOST_HOLDERS = 10
@@ -20,8 +21,8 @@ LONGEST_ERROR = 300  # characters
 SILENT_SHARE = 0.7  # of a lease without a beat; then the worker itself stops
 DONE = (StepStatus.COMPLETED, StepStatus.SKIPPED)
 VISITS = (
-    "SELECT v.n, v.step_key, v.type, v.status, v.passed, v.planned_version, v.done_version, v.owner, v.due_at, v.model,"
-    " v.retry_count, v.max_retries, v.error, v.error_code, v.queued_at, v.completed_at, v.child_run_id,"
+    "SELECT v.n, v.step_key, v.agent_id, v.type, v.status, v.passed, v.planned_version, v.done_version, v.owner,"
+    " v.due_at, v.model, v.retry_count, v.max_retries, v.error, v.error_code, v.queued_at, v.completed_at, v.child_run_id,"
     " w.seen_at, c.status AS child_status, a.id AS approval_id, a.kind, a.prompt, a.data, a.created_at AS asked_at,"
     " a.expires_at FROM visits v LEFT JOIN workers w ON w.id = v.owner LEFT JOIN runs c ON c.id = v.child_run_id"
     " LEFT JOIN approvals a ON a.id = v.approval_id AND a.status = 'pending'"
@@ -38,6 +39,7 @@ class Rules:
 
     max_parallel: int
     needs: Mapping[str, Sequence[str]]  # step key -> the steps it joins
+    limits: Mapping[str, int] = field(default_factory=dict)  # agent -> how many steps it may work at
 
 
 def explain(run_id: str, rules_of: Callable[[str], Rules]) -> dict[str, Any]:
@@ -138,8 +140,23 @@ def _queue(run: Run, visits: list[Row], rules: Rules, now: int) -> Iterator[Reas
     if len(holders) >= rules.max_parallel:
         message = f"The run works at {rules.max_parallel} steps at once already"
         yield _reason("agent_limit", message, step, since, limit=rules.max_parallel, holders=holders)
+    elif ready and (busy := _agent_limit(ready[0], rules)):
+        yield busy
     else:
         yield _in_line(run, step, since)
+
+
+def _agent_limit(row: Row, rules: Rules) -> Reason | None:
+    """That the step's agent works at as many steps as it may."""
+    limit = rules.limits.get(row["agent_id"] or "")
+    if limit is None or row["status"] == StepStatus.RUNNING:
+        return None
+    sql = f"SELECT run_id, step_key AS step_id FROM visits WHERE {ACTIVE_SQL} AND owner IS NOT NULL AND agent_id = ?"
+    holders = database.rows(f"{sql} LIMIT {limit}", (row["agent_id"],))
+    if len(holders) < limit:
+        return None
+    message = f"{row['agent_id']} works at {limit} steps already (maxConcurrentSteps)"
+    return _reason("agent_limit", message, row["step_key"], row["queued_at"], limit=limit, holders=holders)
 
 
 def _is_ready(row: Row, now: int) -> bool:
@@ -164,10 +181,8 @@ def _in_line(run: Run, step: str | None, since: int | None) -> Reason:
 
 def _holders() -> list[dict[str, str]]:
     """Some of what the workers are at."""
-    # SQLite takes the partial index only if its condition stands here word for word.
-    active = "status IN ('queued', 'running', 'retrying', 'paused')"
-    sql = f"SELECT run_id, step_key AS step_id FROM visits WHERE {active} AND owner IS NOT NULL LIMIT {MOST_HOLDERS}"
-    return database.rows(sql)
+    sql = f"SELECT run_id, step_key AS step_id FROM visits WHERE {ACTIVE_SQL} AND owner IS NOT NULL"
+    return database.rows(f"{sql} LIMIT {MOST_HOLDERS}")
 
 
 # --- joins ---

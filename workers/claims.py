@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models import budgets, database, outbox
+from models import budgets, database, outbox, visits
 from models.base import now_ms
 from models.errors import LeaseLost, QueueTimeout, RunTimeout, StepError, WorkerLost
 from models.events import Event
@@ -82,14 +82,25 @@ def _run_time_is_up(walk: Walk) -> bool:
 
 
 def _next(walk: Walk) -> Visit | None:
-    visits = walk.state.visits
-    if Process.stopping or sum(visit.owner is not None for visit in visits) >= walk.pipeline.max_parallel:
+    history = walk.state.visits
+    if Process.stopping or sum(visit.owner is not None for visit in history) >= walk.pipeline.max_parallel:
         return None
-    waiting = [visit for visit in visits if visit.owner is None and _claimable(visit)]
+    waiting = [visit for visit in history if visit.owner is None and _claimable(visit)]
     if any(visit.status == StepStatus.RETRYING for visit in waiting):
         now = database.now()
         waiting = [visit for visit in waiting if visit.status != StepStatus.RETRYING or visit.due_at <= now]
-    return waiting[0] if waiting else None
+    return next((visit for visit in waiting if _has_room(walk, visit)), None)
+
+
+def _has_room(walk: Walk, visit: Visit) -> bool:
+    """Whether the visit's agent may work at one more step; what it has begun it may go on with."""
+    limit = None if visit.status == StepStatus.RUNNING else settings.most_steps(visit.agent_id)
+    if limit is None:
+        return True
+    visits.lock_agent(visit.agent_id)
+    mine = [other for other in walk.state.visits if other.owner and other.agent_id == visit.agent_id]
+    here = sum(other.status == StepStatus.RUNNING for other in mine)
+    return here + visits.at_work(visit.agent_id, outside=walk.run.id) < limit
 
 
 def _claimable(visit: Visit) -> bool:

@@ -14,7 +14,7 @@ from models.status import TERMINAL, RunStatus, StepStatus
 from pipelines import plan, template
 from pipelines.state import OPEN, Visit
 from workers import broker, walks
-from workers.agent import prompt
+from workers.agent import prompt, settings
 from workers.publisher import publisher
 from workers.walks import COUNTERS, Walk, as_event, count, event, usage
 
@@ -107,6 +107,22 @@ def _tell_others(walk: Walk) -> None:
     for visit in changed:
         if visit.status == StepStatus.QUEUED and run.status not in TERMINAL:
             broker.doorbell("advance_run", run.id, walks.ref(visit))
+    freed = {visit.agent_id for visit in changed if _left(walk, visit) and settings.most_steps(visit.agent_id)}
+    if freed:
+        database.on_commit(lambda: _ring_for(freed))
+
+
+def _left(walk: Walk, visit: Visit) -> bool:
+    """Whether somebody worked on it until now."""
+    return visit.owner is None and walk.stored.get(visit.n, (0, ""))[1] == StepStatus.RUNNING
+
+
+def _ring_for(agents: Iterable[str]) -> None:
+    """An agent that was at its limit may have room again: its oldest waiting step need not wait for the relay."""
+    with database.connection():
+        waiting = {visits.first_waiting(agent_id) for agent_id in agents}
+    for run_id in waiting - {None}:
+        broker.ringer.ring_soon("advance_run", run_id)
 
 
 # --- endings ---

@@ -13,6 +13,7 @@ from models.chats import ChatMessage, ChatSession
 from models.errors import ConfigError, Conflict
 from models.events import decode
 from pipelines import personas
+from pipelines.agent_config import DEFAULTS
 from pipelines.definition import MAX_RETRIES, MAX_TURNS, TIMEOUT_SECONDS, Step
 from pipelines.state import State, Visit
 from workers.agent import grants
@@ -69,6 +70,12 @@ def choose(walk: Walk, visit: Visit) -> Chosen:
     )
 
 
+def most_steps(agent_id: str | None) -> int | None:
+    """How many steps the agent may work at over all workers; None: any number (it has no folder of its own)."""
+    agent = agent_on_disk(agent_id) if agent_id else None
+    return agent and agent.config.get("max_concurrent_steps", DEFAULTS["max_concurrent_steps"])
+
+
 def resolve(walk: Walk, visit: Visit) -> Settings:
     """Everything else, once the attempt is ours."""
     step, agent = walk.state.step(visit), _config(visit.agent_id)
@@ -110,7 +117,7 @@ def chat_model(agent_id: str) -> str:
 
 def for_chat(session: ChatSession, message: ChatMessage) -> ChatSettings:
     """What an answer in a chat is written with. Raises ConfigError."""
-    agent = agent_on_disk(session.agent_id)
+    agent = agent_on_disk(session.agent_id) or personas.load(config.get().agents_dir, session.agent_id)  # just made
     if agent is None:
         raise ConfigError(f"The agent {session.agent_id} does not exist any more", "agent_not_found")
     given = agent.config
@@ -165,8 +172,8 @@ def _config(agent_id: str | None) -> dict[str, Any]:
 
 
 def agent_on_disk(agent_id: str) -> personas.Agent | None:
-    """The agent's folder, at most a second old; that there is none is looked up each time."""
-    return _agent(agent_id, int(time.monotonic() / CACHE_SECONDS)) or personas.load(config.get().agents_dir, agent_id)
+    """The agent's folder, at most a second old."""
+    return _agent(agent_id, int(time.monotonic() / CACHE_SECONDS))
 
 
 @functools.lru_cache(maxsize=256)
