@@ -22,7 +22,8 @@ SILENT_SHARE = 0.7  # of a lease without a beat; then the worker itself stops
 DONE = (StepStatus.COMPLETED, StepStatus.SKIPPED)
 VISITS = (
     "SELECT v.n, v.step_key, v.agent_id, v.type, v.status, v.passed, v.planned_version, v.done_version, v.owner,"
-    " v.due_at, v.model, v.retry_count, v.max_retries, v.error, v.error_code, v.queued_at, v.completed_at, v.child_run_id,"
+    " v.due_at, v.model, v.retry_count, v.max_retries, v.error, v.error_code, v.queued_at, v.completed_at,"
+    " v.child_run_id,"
     " w.seen_at, c.status AS child_status, a.id AS approval_id, a.kind, a.prompt, a.data, a.created_at AS asked_at,"
     " a.expires_at FROM visits v LEFT JOIN workers w ON w.id = v.owner LEFT JOIN runs c ON c.id = v.child_run_id"
     " LEFT JOIN approvals a ON a.id = v.approval_id AND a.status = 'pending'"
