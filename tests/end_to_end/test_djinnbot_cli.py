@@ -24,8 +24,6 @@ PIPELINE = "id: mine\nname: My own\nsteps:\n  - {id: ONLY, agent: writer, input:
 ANSWER = {"text": "Once upon a time there was a lamp, and in it a djinn.", "chars_per_second": 40}
 CONTROLS = re.compile(r"\x1b\[[0-9;?<>]*[a-zA-Z]|\x1b[()][A-Z0-9]|\x1b[=>]|\x1b\][^\x07]*\x07|\x1bP[^\x1b]*\x1b\\")
 
-pytestmark = pytest.mark.skipif(DJINN is None, reason="djinn-bot-cli is not installed")
-
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory):
