@@ -28,6 +28,7 @@ from api.resources import (
     projects,
     runs,
     secrets,
+    settings,
     site,
     status,
     steps,
@@ -44,7 +45,7 @@ from workers.publisher import publisher
 
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
-    *(agents, chat, projects, task_claims, secrets, tokens, logins, audit),
+    *(agents, chat, projects, task_claims, secrets, settings, tokens, logins, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {

@@ -21,9 +21,11 @@ from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.runs import Run, RunAgent, RunInput, RunTag
 from models.secrets import Secret, SecretGrant, SecretUse, SecretVersion
+from models.settings import StoredSetting
 from models.snapshots import Snapshot
 from models.tasks import Dependency, Task, TaskEvent, TaskRun
 from models.tokens import Ticket, Token
+from models.versions import Version
 from models.visits import Attempt, VisitRow
 from models.workers import Worker
 
@@ -55,12 +57,14 @@ TABLES = [
     SecretVersion,
     Snapshot,
     StoredEvent,
+    StoredSetting,
     Task,
     TaskEvent,
     TaskRun,
     Ticket,
     Token,
     ToolUse,
+    Version,
     VisitRow,
     Worker,
     Workflow,
