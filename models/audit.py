@@ -130,3 +130,10 @@ def _oldest_first() -> Iterator[AuditRow]:
     while part := AuditRow.fetch("seq > ? ORDER BY seq LIMIT ?", (seq, PART)):
         yield from part
         seq = part[-1].seq
+
+
+def count_lately(action: str, token_id: str, within_ms: int) -> int:
+    """How often a token did that within the last milliseconds."""
+    last = "SELECT coalesce(max(seq), 0) FROM audit WHERE at <= ?"
+    sql = f"SELECT count(*) FROM audit WHERE action = ? AND seq > ({last}) AND token_id = ?"
+    return database.execute(sql, (action, now_ms() - within_ms, token_id)).fetchone()[0]

@@ -19,6 +19,8 @@ from models.leases import Lease
 from models.logins import Login, LoginLink
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
+from models.provider_checks import ProviderState, ProviderTest
+from models.providers import StoredProvider
 from models.runs import Run, RunAgent, RunInput, RunTag
 from models.secrets import Secret, SecretGrant, SecretUse, SecretVersion
 from models.settings import StoredSetting
@@ -47,6 +49,8 @@ TABLES = [
     Outbox,
     Project,
     ProjectAgent,
+    ProviderState,
+    ProviderTest,
     Run,
     RunAgent,
     RunInput,
@@ -57,6 +61,7 @@ TABLES = [
     SecretVersion,
     Snapshot,
     StoredEvent,
+    StoredProvider,
     StoredSetting,
     Task,
     TaskEvent,
