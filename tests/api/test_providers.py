@@ -7,13 +7,26 @@ import time
 
 import pytest
 
-from models import audit, catalogue, config, endpoints, events, ledger, provider_checks, providers, tokens, workers
+from models import (
+    audit,
+    catalogue,
+    config,
+    database,
+    endpoints,
+    events,
+    ledger,
+    provider_checks,
+    providers,
+    tokens,
+    workers,
+)
 from models.outbox import Outbox
 from models.providers import StoredProvider
 from tests.api import factories
 from tests.api.conftest import on_sqlite
 from tests.workers.clients.double import Double, Reply, error, openai_answer
 from workers import inquiries
+from workers import providers as commands
 
 KEY = "sk-0123456789abcdefghij"
 MINE = {"name": "Mine", "slug": "mine", "baseUrl": "https://models.example/v1"}
@@ -375,8 +388,6 @@ def mine(api, double):
 
 
 def answer_doorbells(ended: threading.Event) -> None:
-    from models import database
-
     actors = {"provider_models": inquiries.provider_models, "provider_test": inquiries.provider_test}
     while not ended.is_set():
         with database.connection():
@@ -454,10 +465,13 @@ def test_what_is_not_configured_is_not_tried(api):
     assert code(api.post("/v1/settings/providers/openai/test")) == (409, "not_configured")
 
 
-def test_a_test_that_nobody_waits_for_is_not_made(api, mine):
-    mine.requests.clear()
-    inquiries.provider_test("tst_gone")
-    assert mine.requests == []
+def test_a_test_that_nobody_waits_for_is_not_made(api, double):
+    api.post("/v1/settings/providers", json={**MINE, "baseUrl": double.url, "apiKey": KEY})
+    with database.transaction():
+        test_id = commands.test("custom-mine", None)
+    commands.give_up(test_id)
+    inquiries.provider_test(test_id)
+    assert (double.requests, get(api, "custom-mine")["lastTest"]) == ([], None)
 
 
 def test_usage_is_summed_by_day(api):
@@ -494,3 +508,15 @@ def test_the_first_usable_provider_gives_the_default_model(settings, api):
     put(api, {"enabled": False}, "xai")
     assert endpoints.default_model() == "openai/mine"
     assert next(iter(providers.known())) == "opencode"
+
+
+def test_old_listings_are_asked_for_again_once_in_six_hours(settings, api):
+    settings.setenv("XAI_API_KEY", KEY)
+    Outbox.delete().execute()
+    assert [commands.refresh_old(), commands.refresh_old()] == [1, 0]
+    assert [row.object_id for row in Outbox.select()] == ["xai"]
+    Outbox.delete().execute()
+    provider_checks.listed("xai", None, "away")
+    assert commands.refresh_old() == 0
+    provider_checks.ProviderState.update(checked_at=1).execute()
+    assert commands.refresh_old() == 1
