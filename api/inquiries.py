@@ -27,11 +27,9 @@ def models(provider_id: str) -> dict[str, Any]:
     return listing if asked else listing | {"error": _reason()}
 
 
-def test(provider_id: str, model: str | None) -> dict[str, Any]:
-    """The result of one small call."""
+def tested(test_id: str, model: str | None) -> dict[str, Any]:
+    """The result of a test that was rung for."""
     started = time.monotonic()
-    with database.transaction():
-        test_id = commands.test(provider_id, model)
     answer = _awaited(lambda: _answer(test_id))
     commands.give_up(test_id)
     waited = round((time.monotonic() - started) * 1000)

@@ -53,7 +53,9 @@ def access(provider: Provider) -> Access:
     if provider.unreadable:
         return Access(base_url, None, None, "has a key that cannot be decrypted: store it again")
     if provider.key is not None and row.key_origin != origin:
-        return Access(base_url, None, None, f"has a key for {row.key_origin}, not for {origin}: store it again")
+        return Access(
+            base_url, None, None, f"has a key for {row.key_origin or 'no address'}, not for {origin}: store it again"
+        )
     if provider.key is not None:
         return Access(base_url, provider.key, "stored", None)
     return _of_environment(info, base_url, origin)

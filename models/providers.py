@@ -144,6 +144,10 @@ def _settle_key(provider: Provider, row: StoredProvider, key: str | None, clear:
             _seal(row, key, origin)
             changed.append("api_key")
         return False
+    if provider.key is not None and row.key_origin is None and not clear and origin is not None:
+        _seal(row, provider.key, origin)  # it was given before there was an address: this is the one
+        changed.append("api_key")
+        return False
     moved = row.key is not None and row.key_origin != origin
     if row.key is not None and (clear or moved):
         row.key = row.key_id = row.key_origin = None

@@ -28,7 +28,8 @@ def provider_models(provider_id: str) -> None:
     """Lists the provider's models and keeps them; without an answer the old list stays."""
     models, error = None, None
     try:
-        models = listing.models(endpoints.endpoint(catalogue.find(provider_id)))
+        with _patience():
+            models = listing.models(endpoints.endpoint(catalogue.find(provider_id)))
     except DjinnBotError as failure:
         error = _shown(failure)
         log.warning("models_not_listed", provider=provider_id, error=error)
@@ -52,7 +53,7 @@ def provider_test(test_id: str) -> None:
 def _tried(test: ProviderTest) -> dict[str, Any]:
     started, failure = time.monotonic(), None
     try:
-        with gevent.Timeout(listing.SECONDS, Unavailable(f"No answer within {listing.SECONDS:g} s")):
+        with _patience():
             _call(test.provider_id, test.model)
     except DjinnBotError as error:
         failure = error
@@ -64,6 +65,10 @@ def _tried(test: ProviderTest) -> dict[str, Any]:
         "model": test.model,
         "checkedAt": now_ms(),
     }
+
+
+def _patience() -> gevent.Timeout:
+    return gevent.Timeout(listing.SECONDS, Unavailable(f"No answer within {listing.SECONDS:g} s"))
 
 
 def _call(provider_id: str, model: str | None) -> None:

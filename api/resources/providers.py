@@ -41,9 +41,10 @@ class Providers(MethodView):
     @blueprint.errors(409)
     def post(self, body):
         """Add an OpenAI-compatible server"""
-        with recorded("provider.create", "provider", name=body["name"], base_url=body["base_url"]) as entry:
+        fields = sorted(name for name in body if body[name])
+        with recorded("provider.create", "provider", fields=fields) as entry:
             entry.object_id = providers.create(body["slug"], body["name"], body["base_url"], body["api_key"])
-            told(entry.object_id, sorted(name for name in body if body[name]))
+            told(entry.object_id, fields)
         shown, headers = answered(entry.object_id)
         return shown, headers | {"Location": f"/v1/settings/providers/{entry.object_id}"}
 
@@ -125,7 +126,9 @@ class ProviderTest(MethodView):
         access = endpoints.access(providers.find(provider_id))
         if not access.configured:
             raise Conflict(f"{provider_id} {access.problem}", "not_configured")
-        return inquiries.test(provider_id, body["model"])
+        with recorded("provider.test", "provider", provider_id, **body):
+            test_id = commands.test(provider_id, body["model"])
+        return inquiries.tested(test_id, body["model"])
 
 
 @blueprint.route("/settings/providers/<id:provider_id>/usage")

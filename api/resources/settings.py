@@ -13,7 +13,7 @@ from api.blueprint import Blueprint, needs
 from api.compat import ignored
 from api.resources import setting_schemas as schemas
 from api.schemas import camel
-from models import events, settings
+from models import database, events, settings
 from models.errors import Invalid
 from models.events import Event
 from models.setting_keys import DECLARED
@@ -38,6 +38,7 @@ class Settings(MethodView):
         """Change settings, all or none"""
         changes = in_one_spelling(ignored.without(body, ignored.SETTINGS))
         with recorded("settings.update", "settings", "settings") as entry:
+            database.serialize()
             etags.check(etags.of(settings.document()))
             changed = settings.update(changes)
             entry.detail = {name: {"old": old, "new": new} for name, (old, new) in changed.items()}

@@ -186,8 +186,9 @@ def azure(api, body):
 
 def test_azure_is_configured_by_a_key_and_one_of_its_two_fields(api):
     assert azure(api, {"apiKey": KEY}).json["configured"] is False
-    resource = azure(api, {"apiKey": KEY, "extraConfig": {"AZURE_OPENAI_RESOURCE_NAME": "mine"}}).json
+    resource = azure(api, {"extraConfig": {"AZURE_OPENAI_RESOURCE_NAME": "mine"}}).json
     assert (resource["configured"], resource["baseUrl"]) == (True, "https://mine.openai.azure.com/openai/v1")
+    assert endpoints.endpoint(catalogue.find("azure-openai-responses")).key == KEY
     assert resource["plainExtraConfig"] == {"AZURE_OPENAI_RESOURCE_NAME": "mine"}
     moved = azure(api, {"extraConfig": {"AZURE_OPENAI_BASE_URL": "https://mine.openai.azure.com/v9"}}).json
     assert (moved["configured"], moved["notice"], moved["baseUrl"]) == (True, None, "https://mine.openai.azure.com/v9")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from models import audit, events, settings, tokens
 from models.setting_keys import DECLARED
 from models.settings import StoredSetting
-from tests.api.conftest import on_sqlite
+from tests.api.conftest import AUTH, on_sqlite
 
 
 def put(api, body, **headers):
@@ -139,6 +141,17 @@ def test_a_change_of_an_older_version_is_refused(api):
     answers = [put(api, {"defaultStepMaxRetries": n}, **{"If-Match": tag}) for n in (5, 6)]
     assert [answer.status_code for answer in answers] == [200, 412]
     assert settings.get("defaultStepMaxRetries") == 5
+
+
+def test_of_two_writers_with_one_version_one_wins(app, api):
+    sent = {"If-Match": api.get("/v1/settings").headers["ETag"], **AUTH}
+
+    def write(number: int) -> int:
+        body = {"defaultStepMaxRetries": number}
+        return app.test_client().put("/v1/settings", json=body, headers=sent).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(write, range(3, 7))) == [200, 412, 412, 412]
 
 
 @on_sqlite
