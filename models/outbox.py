@@ -104,8 +104,3 @@ def standing(object_id: str) -> tuple[int, int]:
     )
     older, overdue_ms = database.execute(sql, (object_id,)).fetchone()
     return older, max(overdue_ms or 0, 0)
-
-
-def holds(object_id: str) -> bool:
-    """Whether any doorbell of the object is unanswered."""
-    return database.execute("SELECT 1 FROM outbox WHERE object_id = ? LIMIT 1", (object_id,)).fetchone() is not None

@@ -26,7 +26,7 @@ def give_up(test_id: str) -> None:
     """Nobody waits for the test any more."""
     with database.transaction():
         provider_checks.withdraw(test_id)
-        outbox.withdraw(test_id)
+        outbox.withdraw("provider_test", test_id)
 
 
 def refresh_old() -> int:
@@ -34,7 +34,7 @@ def refresh_old() -> int:
     with database.connection():
         states = provider_checks.states()
         due = [found.info.id for found in endpoints.usable() if _is_old(states.get(found.info.id))]
-        due = [provider_id for provider_id in due if not outbox.holds(provider_id)]
+        due = [provider_id for provider_id in due if not outbox.stands(provider_id, "")]
     with database.transaction():
         for provider_id in due:
             refresh(provider_id)
