@@ -26,8 +26,10 @@ from api.resources import (
     logins,
     pipelines,
     projects,
+    providers,
     runs,
     secrets,
+    settings,
     site,
     status,
     steps,
@@ -44,7 +46,7 @@ from workers.publisher import publisher
 
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
-    *(agents, chat, projects, task_claims, secrets, tokens, logins, audit),
+    *(agents, chat, projects, task_claims, secrets, settings, providers, tokens, logins, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {

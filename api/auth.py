@@ -52,14 +52,14 @@ def check(request: Request) -> Response | None:
     g.token = identify(request, scope, view)
     g.holder = (g.login or g.token).id if g.token else None  # whose open streams count together, and end together
     if g.token is not None and scope != "public":
-        demand(scope)
+        demand(scope, getattr(view, "beside", None))
     check_shape(request, view)
     return None
 
 
-def demand(scope: str) -> None:
-    """Raises Forbidden unless the caller's token has at least this scope."""
-    if not g.token.allows(scope):
+def demand(scope: str, beside: str | None = None) -> None:
+    """Raises Forbidden unless the caller's token has at least this scope, or the one that stands beside it."""
+    if not (g.token.allows(scope) or (beside and g.token.allows(beside))):
         raise Forbidden(f"This needs a token of scope {scope}; yours has {g.token.scope}")
 
 

@@ -59,11 +59,14 @@ class Blueprint(flask_smorest.Blueprint):
                 answers.setdefault(status, [HTTPStatus(status).name])
 
 
-def needs(scope: str) -> Callable:
-    """Declares the least scope of a view: `public`, `read`, `run`, `admin` or `worker`. Undeclared means `admin`."""
+def needs(scope: str, beside: str | None = None) -> Callable:
+    """Declares the least scope of a view: `public`, `read`, `run`, `admin` or `worker`. Undeclared means `admin`.
+
+    `beside`: a scope that is let in too.
+    """
 
     def decorator(view: Callable) -> Callable:
-        view.scope = scope
+        view.scope, view.beside = scope, beside
         return view
 
     return decorator

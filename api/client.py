@@ -41,6 +41,9 @@ class Client:
     def post(self, path: str, body: dict | None = None) -> Any:
         return self._call("POST", path, json={} if body is None else body)
 
+    def put(self, path: str, body: dict) -> Any:
+        return self._call("PUT", path, json=body)
+
     def delete(self, path: str) -> None:
         self._call("DELETE", path)
 

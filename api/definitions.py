@@ -12,7 +12,7 @@ from models.why import Rules
 from pipelines import personas
 from pipelines.agent_config import DEFAULTS
 from pipelines.catalog import LIBRARY, Catalog, Entry, Known, parse
-from pipelines.definition import MAX_RETRIES, Pipeline
+from pipelines.definition import Pipeline
 
 
 @functools.cache
@@ -58,10 +58,7 @@ def definition(pipeline_id: str) -> Pipeline | None:
 def pinned(hash: str) -> tuple[Pinned, ...]:
     """The steps of the definition with that content hash, in file order."""
     steps = parse(snapshots.text_of(hash)).steps.values()
-    return tuple(
-        Pinned(step.key, step.type, step.agent, MAX_RETRIES if step.max_retries is None else step.max_retries)
-        for step in steps
-    )
+    return tuple(Pinned(step.key, step.type, step.agent, step.max_retries) for step in steps)
 
 
 def rules(hash: str) -> Rules:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from models import config, database, overview
+from models import config, database, endpoints, overview
 from workers.broker import client
 from workers.publisher import FEED_DATABASE
 
@@ -81,10 +81,12 @@ def _disk() -> dict[str, Any]:
 
 
 def _providers() -> dict[str, Any]:
-    settings, keys = config.get(), config.provider_keys()
-    if keys or settings.default_model or settings.scripted_replies:
-        return _finding("ok", ", ".join(keys) or settings.default_model or "scripted")
-    return _finding("degraded", "no key and no DEFAULT_MODEL is set")
+    settings = config.get()
+    with database.connection():
+        usable = [provider.info.id for provider in endpoints.usable()]
+    if usable or settings.default_model or settings.scripted_replies:
+        return _finding("ok", ", ".join(usable) or settings.default_model or "scripted")
+    return _finding("degraded", "no provider has a key and no DEFAULT_MODEL is set")
 
 
 def _workers(counts: dict[str, Any] | None) -> dict[str, Any]:

@@ -74,6 +74,15 @@ class Number(fields.Float):
         return super()._validated(value)
 
 
+class Flag(fields.Bool):
+    """A JSON boolean: no numbers, no words."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 def query_integer(low: int, high: int, **options: Any) -> fields.Int:
     """An integer of a query string within bounds."""
     return fields.Int(validate=validate.Range(low, high), **options)

@@ -80,5 +80,4 @@ class Stream:
         if number <= first:
             return b""
         self.last = number - 1
-        reason = "trimmed" if first == 1 else "compacted"
-        return self.control("gap", from_seq=first, to_seq=number - 1, reason=reason)
+        return self.control("gap", from_seq=first, to_seq=number - 1, reason="trimmed")

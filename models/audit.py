@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -130,3 +131,23 @@ def _oldest_first() -> Iterator[AuditRow]:
     while part := AuditRow.fetch("seq > ? ORDER BY seq LIMIT ?", (seq, PART)):
         yield from part
         seq = part[-1].seq
+
+
+def count_lately(action: str, token_id: str, within_ms: int) -> int:
+    """How often a token did that within the last milliseconds."""
+    last = "SELECT coalesce(max(seq), 0) FROM audit WHERE at <= ?"
+    sql = f"SELECT count(*) FROM audit WHERE action = ? AND seq > ({last}) AND token_id = ?"
+    return database.execute(sql, (action, now_ms() - within_ms, token_id)).fetchone()[0]
+
+
+def prune(older_than: int, limit: int) -> int:
+    """Removes up to `limit` of the oldest rows if they are from before that time (ms); returns how many.
+
+    The newest row stays: the next one's hash covers it.
+    """
+    condition = "seq < (SELECT max(seq) FROM audit) ORDER BY seq LIMIT ?"
+    oldest = database.execute(f"SELECT seq, at FROM audit WHERE {condition}", (limit,)).fetchall()
+    old = list(itertools.takewhile(lambda row: row[1] < older_than, oldest))
+    if old:
+        database.execute("DELETE FROM audit WHERE seq <= ?", (old[-1][0],))
+    return len(old)

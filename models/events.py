@@ -7,6 +7,7 @@ Redis pub/sub carries each committed event as a hint; this table is the truth.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ import peewee
 from models import database
 from models.base import Model, dumps, now_ms
 from models.errors import Unavailable
+from models.status import TERMINAL
 
 TERMINAL_TYPES = frozenset({"run_complete", "run_failed", "run_cancelled"})
 SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}  # line ends to some readers of a stream
@@ -232,3 +234,20 @@ def assign_positions(limit: int = 1000) -> list[dict]:
 def decode(data: str) -> dict:
     """The `data` line of a frame as an object."""
     return orjson.loads(data)
+
+
+def trim(older_than: int, beyond: int, limit: int) -> int | None:
+    """Removes, of the next `limit` events beyond that position, those that finished runs left before that time (ms).
+
+    Returns the position to go on from, None at the end. The newest event of all stays: positions count on from it.
+    """
+    found = database.execute(
+        "SELECT e.position, e.created_at, r.status FROM events e LEFT JOIN runs r ON r.id = e.stream"
+        " WHERE e.position > ? AND e.position < (SELECT max(position) FROM events) ORDER BY e.position LIMIT ?",
+        (beyond, limit),
+    ).fetchall()
+    old = list(itertools.takewhile(lambda row: row[1] < older_than, found))
+    gone = [position for position, _, status in old if status in TERMINAL]
+    if gone:
+        database.execute(f"DELETE FROM events WHERE position IN ({', '.join('?' * len(gone))})", gone)
+    return old[-1][0] if len(old) == limit else None

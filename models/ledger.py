@@ -18,7 +18,7 @@ COLUMNS = (
     *("reasoning_tokens", "cost_usd", "price_id", "raw_usage", "finish_reason", "error", "http_status"),
     *('tries AS "try"', "fallback_from", "duration_ms", "first_token_ms", "created_at"),
 )
-EQUALITIES = ("run_id", "agent_id", "pipeline_id", "project_id", "provider", "model", "status")
+EQUALITIES = ("run_id", "agent_id", "pipeline_id", "project_id", "provider", "model", "status", "http_status")
 STEP_SESSION = re.compile(r"(run_[0-9a-z]{26})_(.+)")  # the agent session of a step
 PLACE = re.compile(r"(\d{1,15})\.(llm_[0-9a-z]{26})")  # of a call in the ledger: created_at, id
 QUARTER_MS = 900_000  # every time zone of today is a whole number of these away from UTC
@@ -57,6 +57,7 @@ class Filters:
     provider: str | None = None
     model: str | None = None
     status: str | None = None
+    http_status: int | None = None
     created_after: int | None = None  # ms, inclusive
     created_before: int | None = None  # ms, exclusive
 

@@ -20,8 +20,9 @@ MARK = "[secret:{}]"
 class Redactor:
     """`values`: {name: secret}. False if there is nothing to look for."""
 
-    def __init__(self, values: dict[str, str]) -> None:
-        found = {form: MARK.format(name) for name, value in values.items() for form in forms(value)}
+    def __init__(self, *values: dict[str, str]) -> None:
+        pairs = (pair for each in values for pair in each.items())
+        found = {form: MARK.format(name) for name, value in pairs for form in forms(value)}
         self._forms = sorted(found.items(), key=lambda item: -len(item[0]))
 
     def __bool__(self) -> bool:
@@ -48,7 +49,7 @@ class Redactor:
         return min((_open_end(text, form) for form, _ in self._forms), default=len(text))
 
 
-NOTHING = Redactor({})
+NOTHING = Redactor()
 
 
 def _open_end(text: str, form: str) -> int:
@@ -108,11 +109,22 @@ def _lines(encoded: str) -> Iterator[str]:
 
 
 def server() -> Redactor:
-    """For what the process's own environment holds."""
-    return Redactor(config.secret_values())
+    """For what the process's own environment holds, and what it has learned."""
+    return Redactor(config.secret_values(), *_learned)
 
 
 _active: list[Redactor] = []
+_learned: list[dict[str, str]] = []
+_known = NOTHING  # for what was learned
+
+
+def learn(values: dict[str, str]) -> None:
+    """For the life of the process none of these is written anywhere, not even once they have been replaced."""
+    global _known
+    fresh = [{name: value} for name, value in values.items() if {name: value} not in _learned]
+    if fresh:
+        _learned.extend(fresh)
+        _known = Redactor(*_learned)
 
 
 @contextmanager
@@ -130,7 +142,7 @@ def log_processor() -> Any:
     own = server()
 
     def clean(_: Any, __: str, line: str) -> str:
-        for redactor in (own, *_active):
+        for redactor in (own, _known, *_active):
             line = redactor.clean(line)
         return line
 

@@ -19,11 +19,15 @@ from models.leases import Lease
 from models.logins import Login, LoginLink
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
+from models.provider_checks import ProviderState, ProviderTest
+from models.providers import StoredProvider
 from models.runs import Run, RunAgent, RunInput, RunTag
 from models.secrets import Secret, SecretGrant, SecretUse, SecretVersion
+from models.settings import StoredSetting
 from models.snapshots import Snapshot
 from models.tasks import Dependency, Task, TaskEvent, TaskRun
 from models.tokens import Ticket, Token
+from models.versions import Version
 from models.visits import Attempt, VisitRow
 from models.workers import Worker
 
@@ -45,6 +49,8 @@ TABLES = [
     Outbox,
     Project,
     ProjectAgent,
+    ProviderState,
+    ProviderTest,
     Run,
     RunAgent,
     RunInput,
@@ -55,12 +61,15 @@ TABLES = [
     SecretVersion,
     Snapshot,
     StoredEvent,
+    StoredProvider,
+    StoredSetting,
     Task,
     TaskEvent,
     TaskRun,
     Ticket,
     Token,
     ToolUse,
+    Version,
     VisitRow,
     Worker,
     Workflow,

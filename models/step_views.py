@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from models import database
+from models import database, settings
 from models.run_views import COUNTED, duration, usage
 from models.status import ACTIVE, TERMINAL, StepStatus
 
@@ -27,7 +27,7 @@ class Pinned:
     key: str
     type: str
     agent_id: str | None
-    max_retries: int
+    max_retries: int | None  # None: as the setting says
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ def _waiting(epoch: Epoch, pinned: Pinned) -> dict[str, Any]:
         "inputs": {"prompt": None, "variables": {}},
         "outputs": {},
         "retry_count": 0,
-        "max_retries": pinned.max_retries,
+        "max_retries": settings.get("defaultStepMaxRetries") if pinned.max_retries is None else pinned.max_retries,
         "usage": usage(None),
     }
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.setting_keys import THINKING_LEVELS
 from pipelines.definition import MAX_RETRIES, MAX_TURNS, TIMEOUT_SECONDS, Retry
 from pipelines.fields import Fields, Kind, Value, integer, naming, number, one_of, several, snake
 
-THINKING_LEVELS = ("off", "minimal", "low", "medium", "high", "xhigh")
 LONGEST_SECONDS = 86_400
 
 # What holds where nobody says otherwise, as the API shows it.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 from api.app import create_app
 from api.cli import app as commands
 from models import config
+from models.setting_keys import DECLARED
 from pipelines.catalog import LIBRARY
 
 ROOT = Path(__file__).parent.parent
@@ -18,9 +20,19 @@ RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", SETTINGS, re.MULTILINE))
+    rows = rows_of(SETTINGS.partition("\n## ")[0])
     names = {item.metadata["name"] for item in config.fields(config.Config)}
     assert set(rows) == names
+
+
+def test_every_setting_of_the_api_is_documented_with_its_default() -> None:
+    rows = rows_of(SETTINGS.partition("\n## ")[2])
+    assert rows == {key.name: f"`{json.dumps(key.default)}`" for key in DECLARED}
+
+
+def rows_of(text: str) -> dict[str, str]:
+    """{name: default} of a table."""
+    return dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE))
 
 
 def test_every_group_of_routes_is_in_the_readme() -> None:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from models import agents, config, events
+from models import agents, catalogue, config, events
 from models.base import new_id
 from models.errors import Conflict, Invalid, NotFound, Unavailable
 from models.events import Event
 from pipelines import agent_config, config_edit, disk, personas
 from pipelines.personas import CONFIG_FILE, FILES, PERSONA_FILES
 from pipelines.text import YamlError
-from workers.clients.llm import catalogue
 from workers.tools import registry
 
 LOCK_SECONDS = 5.0  # how long a writer waits for another

@@ -39,7 +39,8 @@ def decide(
     approval = approvals.get(approval_id)
     if decision not in approval.options:
         raise Invalid(f"{decision!r} is no option of {approval_id}", errors={"decision": [_one_of(approval.options)]})
-    if approval.kind == "budget" and decision == "raise" and not any((data or {}).get(name) for name in _RAISES):
+    of_the_run = approval.kind == "budget" and approval.data.get("limit") != "day"  # the day's is raised as a setting
+    if of_the_run and decision == "raise" and not any((data or {}).get(name) for name in _RAISES):
         raise Invalid("Say by how much", errors={"data": [f"needs one of: {', '.join(_RAISES)}"]})
     if approval.approvers and by not in approval.approvers:
         raise Forbidden(f"Only {', '.join(approval.approvers)} may decide {approval_id}")

@@ -21,12 +21,14 @@ from models import config, database, outbox
 
 log = structlog.get_logger(__name__)
 
-QUEUES = {
+QUEUES = {  # actor -> queue
     "advance_run": "runs",
     "answer_chat": "chat",
     "secrets_rekey": "housekeeping",
     "task_on_run_end": "default",
-}  # actor -> queue
+    "provider_models": "default",
+    "provider_test": "default",
+}
 QUEUE_DATABASE = 1  # of REDIS_URL; the event feed uses 0
 WAKE_SECONDS = 1  # longest wait of an idle consumer, so that a shutdown is noticed
 FULL_PAUSE_SECONDS = 0.01  # between looks while as many messages are out as may be

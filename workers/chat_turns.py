@@ -14,6 +14,7 @@ from models.base import now_ms
 from models.chats import ChatMessage, ChatSession, MessageStatus
 from models.errors import AttemptTimeout, LeaseLost, NotFound, StepError
 from models.events import Event
+from models.settings import get as setting
 from workers import chat_queue, walks, workspaces
 from workers.agent import settings
 from workers.agent.feed import Feed
@@ -24,9 +25,6 @@ from workers.claims import Process
 from workers.holds import GiveBack, Hold, holding
 
 log = structlog.get_logger(__name__)
-
-TURN_SECONDS = 900.0  # of one answer, all takeovers together
-IDLE_SECONDS = 180.0  # without a sign of the provider
 
 Taken = tuple[ChatSession, ChatMessage]
 
@@ -84,15 +82,17 @@ def _answer(turn: ChatWork, feed: Feed, until_settled: contextlib.ExitStack) -> 
     if chosen.toolbox.own:
         workspace.mkdir(parents=True, exist_ok=True)
     with feed.cleaned_errors(), _deadline(turn.message):
-        reply = Reply(turn, chosen, feed, IDLE_SECONDS)
+        reply = Reply(turn, chosen, feed, setting("chatInactivityTimeoutSec"))
         reply.in_workspace(workspace, chosen.granted.env)
         return reply.write()
 
 
 @contextlib.contextmanager
 def _deadline(message: ChatMessage) -> Iterator[None]:
-    left = TURN_SECONDS - (now_ms() - message.started_at) / 1000
-    with gevent.Timeout(max(left, 0.001), AttemptTimeout(f"The answer took longer than {TURN_SECONDS:g} seconds")):
+    """Of one answer, all takeovers together."""
+    limit = setting("chatHardTimeoutSec")
+    left = limit - (now_ms() - message.started_at) / 1000
+    with gevent.Timeout(max(left, 0.001), AttemptTimeout(f"The answer took longer than {limit} seconds")):
         yield
 
 

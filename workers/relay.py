@@ -14,7 +14,7 @@ import orjson
 import redis
 import structlog
 
-from models import database, events, leases, outbox, schema, workers
+from models import crypto, database, events, leases, outbox, schema, workers
 from models.base import new_id
 from models.errors import Unavailable
 from models.logs import configure_logs
@@ -120,6 +120,7 @@ def main() -> None:
     configure_logs()
     database.init()
     schema.migrate()
+    crypto.ring()
     warn_if_redis_evicts()
     relay = Relay()
     for number in (signal.SIGTERM, signal.SIGINT):

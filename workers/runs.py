@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from models import config, database, outbox, runs, snapshots, text_search, visits
+from models import config, database, outbox, runs, settings, snapshots, text_search, visits
 from models.base import new_id, now_ms
 from models.errors import Conflict, Invalid, LeaseLost, TooMany
 from models.events import Event
@@ -68,7 +68,7 @@ def _row(run_id: str, entry: Entry, task: str, tags: tuple[str, ...], columns: d
         "task_head": task[:TASK_HEAD],
         "task_truncated": len(task) > TASK_HEAD,
         "status": RunStatus.PENDING,
-        "max_cost_usd": pipeline.budget.max_cost_usd,
+        "max_cost_usd": _first(pipeline.budget.max_cost_usd, settings.get("runBudgetUsd")),
         "max_tokens": pipeline.budget.max_tokens,
         "max_duration_seconds": seconds,
         "on_budget": pipeline.budget.on_budget or "fail",
@@ -79,6 +79,10 @@ def _row(run_id: str, entry: Entry, task: str, tags: tuple[str, ...], columns: d
         "updated_at": now,
         **given,
     }
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _refuse_if_full() -> None:

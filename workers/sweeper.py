@@ -13,10 +13,11 @@ import structlog
 
 from models import config, database, idempotency, outbox, workers
 from models.workers import Worker
-from workers import approvals, chats, task_claims
+from workers import approvals, chats, providers, task_claims
 from workers.broker import client
 from workers.publisher import FEED_DATABASE
 from workers.releases import release
+from workers.retention import Retention
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,7 @@ class Sweeper:
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # worker id -> (beat, when it was first seen)
     canary_set: bool = False
     pruned: float = 0.0
+    retention: Retention = field(default_factory=Retention)
 
     def sweep(self) -> None:
         """One round."""
@@ -86,6 +88,8 @@ class Sweeper:
             with database.transaction():
                 idempotency.prune()
             chats.expire(config.get().chat_idle_days)
+            self.retention.prune()
+            providers.refresh_old()
 
 
 def _is_gone(worker: Worker) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from models import database, tasks
+from models import database, settings, tasks
 from models.boards import DONE
 from models.errors import Conflict, LeaseLost, NotFound
 from models.tasks import Task
 from workers.boards import Change, changing
 from workers.tasks import held, refuse_other_holder
 
-DEFAULT_TTL_SECONDS = 1800
 MOST_TITLE = 40  # characters of a title in a branch's name
 
 
@@ -60,7 +59,7 @@ def _ttl(change: Change, given: int | None) -> int:
     for seconds in (given, change.project.claim_ttl_seconds):
         if seconds is not None:
             return seconds
-    return DEFAULT_TTL_SECONDS
+    return settings.get("taskClaimTtlSec")
 
 
 def refuse_inactive(change: Change) -> None:

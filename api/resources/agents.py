@@ -13,7 +13,7 @@ from flask.views import MethodView
 from api import agent_views, etags
 from api.audited import Entry, recorded
 from api.blueprint import Blueprint, needs
-from api.ignored import without_ignored
+from api.compat import ignored
 from api.paging import decode, link
 from api.resources import agent_schemas as schemas
 from api.resources.control_schemas import NothingSchema
@@ -67,7 +67,9 @@ def files_of(body: dict[str, Any]) -> dict[str, str]:
     given = [body[name] for name in ("name", "emoji", "role", "description")]
     if "IDENTITY.md" not in body["files"] and (any(given) or "IDENTITY.md" not in files):
         files["IDENTITY.md"] = commands.identity(given[0] or body["id"], *given[1:])
-    files[CONFIG_FILE] = commands.reconfigured(files.get(CONFIG_FILE, ""), without_ignored(body["config"]))
+    files[CONFIG_FILE] = commands.reconfigured(
+        files.get(CONFIG_FILE, ""), ignored.without(body["config"], ignored.AGENT)
+    )
     return files
 
 
@@ -141,7 +143,7 @@ class AgentConfig(MethodView):
     @blueprint.errors(404, 409, 412)
     def put(self, body, agent_id):
         """Change keys of an agent's configuration; the rest of its file stays as it is"""
-        given = without_ignored(flat(body))
+        given = ignored.without(flat(body), ignored.AGENT)
         with changing(agent_id, "agent.configure", keys=sorted(given)) as (folder, entry):
             entry.changed = commands.configure(folder, given, g.token.name)
         agent = agent_views.find(agent_id)

@@ -20,12 +20,12 @@ pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True, scope=
 def djinnbot(server):
     """Runs a command and returns what it printed."""
 
-    def command(*words: str) -> str:
+    def command(*words: str, typed: str = "", code: int = 0) -> str:
         environment = os.environ | {"PORT": str(server.port), "COLUMNS": "300"}
         line = [sys.executable, "-m", "api.cli", *words]
-        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, input=typed)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + (done.stderr if code else "")
 
     return command
 
@@ -71,3 +71,26 @@ def test_costs_are_shown_with_their_total(djinnbot, run_id):
     lines = [line.split() for line in djinnbot("costs", "--run", run_id).splitlines()]
     assert (lines[1][0], lines[1][5], lines[-1][0], lines[-1][1]) == ("dear", "1.5000", "total", "1")
     assert '"avg_duration_ms"' in djinnbot("costs", "--by", "day", "--json")
+
+
+def test_settings_are_shown_and_changed(djinnbot):
+    assert "defaultStepMaxRetries" in djinnbot("settings", "get")
+    changed = djinnbot(
+        "settings", "set", "defaultStepMaxRetries=7", "defaultExecutorModel=openai/x", "runBudgetUsd=null"
+    )
+    assert changed.splitlines()[:2] == ["defaultStepMaxRetries: 7", 'defaultExecutorModel: "openai/x"']
+    assert djinnbot("settings", "get", "defaultStepMaxRetries").strip() == "7"
+    assert '"defaultExecutorModel": "openai/x"' in djinnbot("settings", "get", "--json")
+
+
+def test_a_setting_that_is_wrong_is_refused_with_the_reason(djinnbot):
+    assert "0..20" in djinnbot("settings", "set", "defaultStepMaxRetries=99", code=2)
+    assert "no setting nothing" in djinnbot("settings", "get", "nothing", code=2)
+
+
+def test_a_key_is_read_from_standard_input_and_shown_masked(djinnbot):
+    stored = djinnbot("providers", "set-key", "openai", typed="sk-0123456789abcdefghij\n")
+    assert stored.strip() == "openai: sk-...ghij, enabled"
+    assert "sk-...ghij" in djinnbot("providers", "list") and '"openai"' in djinnbot("providers", "list", "--json")
+    assert "No worker is running" in djinnbot("providers", "test", "openai", code=1)
+    assert "no key was given" in djinnbot("providers", "set-key", "openai", code=2)

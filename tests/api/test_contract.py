@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
@@ -34,6 +35,7 @@ SEARCH = settings(
 
 
 @on_sqlite
+@pytest.mark.timeout(600)  # seconds; it grows with every route
 def test_the_server_keeps_to_its_document(app, run_id):
     factories.visit(run_id, "FIX")
     document = schemathesis.openapi.from_wsgi("/openapi.json", app, config=CONFIG)

@@ -167,6 +167,13 @@ def test_a_claim_is_kept_alive_and_given_back(api, anyone, board, runner) -> Non
     assert api.delete(url(board, task_id, "claim")).json["code"] == "not_claimed"
 
 
+def test_a_claim_lasts_as_long_as_the_setting_says(api, board) -> None:
+    lasting = api.post(url(board, board.add(), "claim"), json={"agent_id": "ann"}).json
+    assert lasting["lease_until"] > lasting["claimed_at"]
+    api.put("/v1/settings", json={"taskClaimTtlSec": 0})
+    assert api.post(url(board, board.add(), "claim"), json={"agent_id": "ann"}).json["lease_until"] is None
+
+
 @on_sqlite
 @pytest.mark.parametrize("body", [{}, {"agent_id": "Not A Slug"}, {"agent_id": "a", "ttl_seconds": 5}])
 def test_a_claim_that_is_not_understood(api, board, body) -> None:

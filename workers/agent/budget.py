@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import budgets, database
+from models import budgets, database, runs, settings
 from models.base import new_id, now_ms
 from models.budgets import Limits
 from models.calls import LLMCall
+from models.daily import day
 from models.errors import BudgetExceeded, ConfigError, NeedsPerson
 from models.events import Event
 from models.runs import Run
@@ -39,10 +40,11 @@ class Reservation:
 
 @dataclass(slots=True)
 class Budget:
-    """`limits` None: nothing is limited and nothing is written."""
+    """`limits` None: nothing but the day is limited, and nothing is written. `on_budget`: fail or pause."""
 
     work: Work
     limits: Limits | None
+    on_budget: str = "fail"
     wrapped_up: bool = False
     held: dict[str, Reservation] = field(default_factory=dict)
 
@@ -50,9 +52,10 @@ class Budget:
     def of(cls, run: Run, work: Work) -> Budget:
         """The budget that a step of the run draws on."""
         if run.root_run_id is None and run.max_cost_usd is None and run.max_tokens is None:
-            return cls(work, None)
+            return cls(work, None, run.on_budget)
         with database.connection():
-            return cls(work, budgets.limits(run.id, run.root_run_id))
+            root = runs.get(run.root_run_id or run.id)
+            return cls(work, budgets.limits(run.id, run.root_run_id), root.on_budget)
 
     @property
     def default_cap(self) -> int | None:
@@ -64,9 +67,13 @@ class Budget:
 
         Raises BudgetExceeded, NeedsPerson (to raise the budget), or ConfigError for a model without a known price.
         """
-        if self.limits is None:
+        if self.limits is None and settings.get("dailyBudgetUsd") is None:
             return None, False
         cost, tokens = self._worst_case(request, provider)
+        if refusal := day.refuses(cost):
+            raise self._exceeded(refusal, limit="day")
+        if self.limits is None:
+            return None, False
         if not self.wrapped_up and (held := self._try(request, provider, place, cost, tokens)):
             return held, False
         if not self.wrapped_up and (held := self._take(request, provider, place, cost, tokens, share=1.0)):
@@ -78,7 +85,7 @@ class Budget:
         chars = len(request.system) + sum(len(message.content) for message in request.messages)
         usage = Usage(chars // CHARS_PER_TOKEN + 1, request.max_output_tokens or DEFAULT_OUTPUT_TOKENS)
         cost = prices.cost_usd(provider, request.model, usage)
-        if cost is None and self.limits.max_cost_usd is not None:
+        if cost is None and self.limits is not None and self.limits.max_cost_usd is not None:
             name = f"{provider}/{request.model}"
             raise ConfigError(f"The price of {name} is not known, so a run with max_cost_usd cannot use it")
         return cost or 0.0, usage.input_tokens + usage.output_tokens
@@ -117,21 +124,28 @@ class Budget:
         return [self._warning(*row) for row in budgets.standing(self.limits) if self._is_due(row)]
 
     def _is_due(self, row: tuple[str, float, float, float]) -> bool:
-        percent = 100 * row[2] / row[1]
+        percent = _percent(*row[1:3])
         reached = [level for level in budgets.WARNINGS if percent >= level]
         return bool(reached) and budgets.warn_once(self.limits, reached[-1])
 
     def _warning(self, kind: str, limit: float, used: float, reserved: float) -> Event:
-        percent = round(100 * used / limit, 1)
-        payload = {"kind": kind, "limit": limit, "used": used, "reserved": reserved, "percent": percent}
+        payload = {"kind": kind, "limit": limit, "used": used, "reserved": reserved}
+        payload["percent"] = round(_percent(limit, used), 1)
         return self.work.event("budget_warning", **payload)
 
     def _out_of_budget(self) -> Exception:
         with database.connection():
             used = ", ".join(f"{used:g} of {limit:g} {kind}" for kind, limit, used, _ in budgets.standing(self.limits))
-        text = f"The budget of the run is used up ({used})"
-        if self.limits.on_budget != "pause":
+        return self._exceeded(f"The budget of the run is used up ({used})")
+
+    def _exceeded(self, text: str, **data: Any) -> Exception:
+        if self.on_budget != "pause":
             return BudgetExceeded(text)
-        asks = NeedsPerson("budget", f"{text}. Raise it?", ("raise", "stop"))
+        asks = NeedsPerson("budget", f"{text}. Raise it?", ("raise", "stop"), **data)
         asks.details = {"expires_in_ms": DECISION_MS, "on_expiry": "stop"}
         return asks
+
+
+def _percent(limit: float, used: float) -> float:
+    """Of a limit, which may be 0."""
+    return 100 * used / limit if limit else 100.0

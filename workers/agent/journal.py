@@ -14,6 +14,7 @@ from typing import Any
 from models import database
 from models.base import dumps, now_ms
 from models.calls import LLMCall, ToolUse
+from models.errors import StepError
 from models.events import Event
 from workers import walks
 from workers.agent.budget import Budget
@@ -123,7 +124,7 @@ class Journal:
         tokens = turn.usage.input_tokens + turn.usage.output_tokens
         return self._budget.settle(turn.row["id"], turn.row["cost_usd"] or 0, tokens)
 
-    def failed(self, number: int, call_id: str, provider: str, model: str, error: Exception, duration_ms: int) -> None:
+    def failed(self, number: int, call_id: str, provider: str, model: str, error: StepError, duration_ms: int) -> None:
         """Records a call that brought no answer."""
         text = self._feed.clean_error(str(error))[:4000]
         row = {
@@ -133,6 +134,7 @@ class Journal:
             "model": model,
             "status": "error",
             "error": text,
+            "http_status": error.details.get("http_status"),
             "duration_ms": duration_ms,
             "raw_usage": {},
             "created_at": now_ms(),

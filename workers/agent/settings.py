@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models import config, database
+from models import config, database, settings
 from models.chats import ChatMessage, ChatSession
 from models.errors import ConfigError, Conflict
 from models.events import decode
 from pipelines import personas
 from pipelines.agent_config import DEFAULTS
-from pipelines.definition import MAX_RETRIES, MAX_TURNS, TIMEOUT_SECONDS, Step
+from pipelines.definition import MAX_TURNS, Step
 from pipelines.state import State, Visit
-from workers.agent import grants
+from workers.agent import grants, resolution
 from workers.agent.toolbox import Toolbox
-from workers.clients.llm import registry
 from workers.tools import tasks
 from workers.tools.base import DEFAULT_TOOLS
 from workers.walks import Walk
@@ -53,21 +52,15 @@ class Settings:
 def choose(walk: Walk, visit: Visit) -> Chosen:
     """Model and repeats of the next attempt. Raises ConfigError if there is no model."""
     step, agent = walk.state.step(visit), _config(visit.agent_id)
-    model = (
-        walk.run.model_override
-        or step.model
-        or agent.get("executor_model")
-        or agent.get("model")
-        or registry.default_model()
-    )
-    if not model:
-        hint = "set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) or install the `local` extra"
-        raise ConfigError(f"{step.key} has no model: {hint}", hint=hint)
     return Chosen(
-        model,
-        _first(step.max_retries, agent.get("max_retries"), MAX_RETRIES),
+        resolution.model(_role(walk, step), agent, (walk.run.model_override, step.model)),
+        _first(step.max_retries, agent.get("max_retries"), settings.get("defaultStepMaxRetries")),
         bool(_tools(step, agent, walk.run.project_id).specs),
     )
+
+
+def _role(walk: Walk, step: Step) -> str:
+    return resolution.role_of(walk.run.pipeline_id, step.thinking_level)
 
 
 def most_steps(agent_id: str | None) -> int | None:
@@ -85,9 +78,9 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
         system=_system(walk, visit.agent_id),
         toolbox=_tools(step, agent, walk.run.project_id),
         granted=grants.of(walk, visit),
-        thinking_level=_first(step.thinking_level, agent.get("thinking_level"), None),
+        thinking_level=resolution.thinking_level(_role(walk, step), agent, step.thinking_level),
         max_turns=_first(step.max_turns, agent.get("max_turns"), MAX_TURNS),
-        timeout_seconds=_first(step.timeout_seconds, agent.get("timeout"), TIMEOUT_SECONDS),
+        timeout_seconds=_first(step.timeout_seconds, agent.get("timeout"), settings.get("defaultStepTimeoutSec")),
         opening=opening,
         item_opening=item_opening,
     )
@@ -107,12 +100,10 @@ class ChatSettings:
 
 def chat_model(agent_id: str) -> str:
     """The model of a new chat that names none. Raises Conflict if there is none."""
-    agent = _config(agent_id)
-    model = agent.get("model") or agent.get("executor_model") or registry.default_model()
-    if not model:
-        hint = "set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) or install the `local` extra"
-        raise Conflict(f"{agent_id} has no model: {hint}", "no_model_configured")
-    return model
+    try:
+        return resolution.model("working", _config(agent_id))
+    except ConfigError as error:
+        raise Conflict(f"{agent_id}: {error.message}", error.code) from error
 
 
 def for_chat(session: ChatSession, message: ChatMessage) -> ChatSettings:
@@ -123,11 +114,11 @@ def for_chat(session: ChatSession, message: ChatMessage) -> ChatSettings:
     given = agent.config
     persona = agent.persona.strip() or NEUTRAL.format(name=agent.name)
     return ChatSettings(
-        models=(message.model, *(model for model in given.get("fallback_models") or () if model != message.model)),
+        models=(message.model, *resolution.fallbacks(message.model, given.get("fallback_models"))),
         system="\n\n".join(text for text in (persona, CHATTING, session.system_prompt_supplement) if text),
         toolbox=toolbox_of(_first(given.get("tools"), DEFAULT_TOOLS), session.project_id),
         granted=grants.for_chat(session.id, session.agent_id),
-        thinking_level=_first(session.thinking_level, given.get("thinking_level"), None),
+        thinking_level=resolution.thinking_level("working", given, session.thinking_level),
         max_turns=_first(given.get("max_turns"), MAX_TURNS),
         max_output_tokens=given.get("max_tokens"),
         temperature=given.get("temperature"),
@@ -136,10 +127,8 @@ def for_chat(session: ChatSession, message: ChatMessage) -> ChatSettings:
 
 def _fallbacks(walk: Walk, visit: Visit, step: Step, agent: dict[str, Any]) -> tuple[str, ...]:
     """Of the level that gave the model."""
-    if walk.run.model_override:
-        return ()
-    found = step.fallback_models if step.model else agent.get("fallback_models")
-    return tuple(model for model in found or () if model != visit.model)
+    named_here = step.fallback_models if step.model else agent.get("fallback_models")
+    return resolution.fallbacks(visit.model, None if walk.run.model_override else named_here)
 
 
 def _tools(step: Step, agent: dict[str, Any], project_id: str | None) -> Toolbox:

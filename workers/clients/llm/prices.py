@@ -5,7 +5,7 @@ from __future__ import annotations
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
 
-from workers.clients.llm import catalogue
+from models import catalogue
 from workers.clients.llm.base import Usage
 
 FREE = frozenset({"local", "scripted"})

@@ -6,13 +6,12 @@ import functools
 
 import httpx2
 
-from models import config
+from models import catalogue, config, endpoints
+from models.endpoints import Endpoint
 from models.errors import ConfigError
 from workers.clients import http
-from workers.clients.llm import catalogue as providers
 from workers.clients.llm import local
 from workers.clients.llm.base import Provider
-from workers.clients.llm.catalogue import Endpoint, ProviderInfo
 from workers.clients.llm.scripted import Scripted
 
 
@@ -25,29 +24,17 @@ def resolve(model_id: str) -> tuple[Provider, str]:
         return _scripted(), model
     if model_id == local.MODEL_ID:
         return local.provider(), model
-    info = providers.find(provider_id)
+    info = catalogue.find(provider_id)
     if info is None:
-        raise ConfigError(f"no provider {provider_id!r}", hint=f"one of {', '.join(map(_id, catalogue()))}")
-    return _client(providers.endpoint(info)), model
+        known = ", ".join(info.id for info in catalogue.catalogue())
+        raise ConfigError(f"no provider {provider_id!r}", hint=f"one of {known}")
+    return _client(endpoints.endpoint(info)), model
 
 
 def default_model() -> str | None:
-    """DEFAULT_MODEL, else the first configured provider's own, else the local one if it is installed."""
-    if chosen := config.get().default_model:
-        return chosen
-    for info in catalogue():
-        if info.default_model and providers.is_configured(info):
-            return f"{info.id}/{info.default_model}"
-    return local.MODEL_ID if local.is_installed() else None
-
-
-def catalogue() -> tuple[ProviderInfo, ...]:
-    """The known providers in order of preference."""
-    return providers.catalogue()
-
-
-def _id(info: ProviderInfo) -> str:
-    return info.id
+    """DEFAULT_MODEL, else the first usable provider's own, else the local one if it is installed."""
+    own = config.get().default_model or endpoints.default_model()
+    return own or (local.MODEL_ID if local.is_installed() else None)
 
 
 @functools.cache

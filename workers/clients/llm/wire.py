@@ -143,6 +143,13 @@ def _unanswered(error: BaseException) -> ProviderTransient:
 
 def meaning(status: Any, body: Any, headers: Mapping[str, str]) -> StepError:
     """The error that an HTTP status, or an error event in a stream (`status` None or a word), stands for."""
+    error = _meaning(status, body, headers)
+    if isinstance(status, int):
+        error.details["http_status"] = status
+    return error
+
+
+def _meaning(status: Any, body: Any, headers: Mapping[str, str]) -> StepError:
     message = _message(body)
     text = f"{status} {body}".lower()
     if any(word in text for word in UNPAID):
