@@ -14,6 +14,7 @@ from tests.storm.report import HEAD, Row
 from tests.storm.target import KINDS, Storm
 
 FULL_TIMEOUT_SECONDS = 1800
+TIMEOUT_SECONDS = 400  # far more than a storm takes, also on a busy machine
 
 
 def pytest_addoption(parser) -> None:
@@ -22,9 +23,10 @@ def pytest_addoption(parser) -> None:
 
 
 def pytest_collection_modifyitems(config, items) -> None:
-    if config.getoption("--full", default=False):
-        for item in items:
-            item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_SECONDS))
+    seconds = FULL_TIMEOUT_SECONDS if config.getoption("--full", default=False) else TIMEOUT_SECONDS
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(seconds))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
@@ -73,7 +75,7 @@ def platform(request, kind, full, provider):
     url = servers.fresh_database(request.getfixturevalue("postgres_url")) if kind == "postgres" else ""
     lease = "30" if full else "5"
     with tempfile.TemporaryDirectory(prefix="storm-") as folder:
-        kinds = (*KINDS, "worker") if full else KINDS
+        kinds = (*KINDS, "relay", "worker") if full else KINDS
         settings = {"LEASE_SECONDS": lease, "MAX_PENDING_RUNS": "20000", **provider.settings}
         storm = Storm(Path(folder), url, kinds=kinds, **settings)
         yield storm

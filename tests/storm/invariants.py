@@ -100,7 +100,7 @@ def read(store: Store, ids: list[str]) -> dict[str, Told]:
         f"SELECT stream, data FROM events WHERE stream IN ({marks}) ORDER BY stream, seq", *ids
     ):
         runs[stream].events.append(json.loads(data))
-    names = ("epoch", "n", "step_key", "visit", "scope", "status", "token", "owner")
+    names = ("epoch", "n", "type", "step_key", "visit", "scope", "status", "token", "owner")
     for id, *values in store.rows(
         f"SELECT run_id, {', '.join(names)} FROM visits WHERE run_id IN ({marks}) ORDER BY run_id, epoch, n", *ids
     ):
@@ -170,9 +170,12 @@ def disordered(run: Told) -> Iterator[str]:
 def illegal(run: Told) -> Iterator[str]:
     """Steps follow their table too, and the rows say what the events say."""
     now: dict[tuple, str] = {}
+    maps = {_row_place(visit) for visit in run.visits if visit["type"] == "map"}  # at work as soon as they are entered
     for event in run.events:
         if event["type"] in STEP_EVENTS:
             before, status = now.get(_place(event), "pending"), STEP_EVENTS[event["type"]]
+            if status == "queued" and _place(event) in maps:
+                status = "running"
             if not may_follow(status, before):
                 yield f"{_place(event)}: {before} -> {status}"
             now[_place(event)] = status
@@ -203,20 +206,20 @@ def stranded(run: Told) -> Iterator[str]:
 def unfenced(run: Told) -> Iterator[str]:
     """Every claim of a visit had a token of its own."""
     kinds = ("step_started", "step_resumed")
-    claims = Counter((e["epoch"], e["step_id"], e["visit"]) for e in run.events if e["type"] in kinds)
+    claims = Counter(_place(event) for event in run.events if event["type"] in kinds)
     for visit in run.visits:
-        count = claims[visit["epoch"], visit["step_key"], visit["visit"]]
-        if visit["token"] < count:
+        count = claims[_row_place(visit)]
+        if visit["token"] < count and visit["type"] != "pipeline":  # which starts without a worker of its own
             yield f"{visit['step_key']} was claimed {count} times under {visit['token']} tokens"
 
 
 def misheard(run: Told) -> Iterator[str]:
     """What was streamed of a turn since its worker took the step is exactly what the turn is kept as."""
     kept = {turn[:4]: turn[4] for turn in run.turns}
-    numbers = {(visit["epoch"], visit["step_key"], visit["visit"]): visit["n"] for visit in run.visits}
+    numbers = {_row_place(visit): visit["n"] for visit in run.visits}
     heard: dict[tuple, dict[int, str]] = defaultdict(lambda: defaultdict(str))
     for event in run.events:
-        place = (event["epoch"], event["step_id"], event["visit"])
+        place = _place(event)
         if event["type"] in ("step_started", "step_resumed"):
             heard[place].clear()
         elif event["type"] == "agent_output":

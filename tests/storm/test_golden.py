@@ -31,8 +31,9 @@ KILLS = 2  # one less than what a visit may cost
 
 def test_workers_that_die_change_no_end(storm, size, row) -> None:
     install(storm)
-    calm = {pipeline: end(storm, [storm.callers.start(pipeline)])[0] for pipeline in PIPELINES}
-    posted = {pipeline: storm.post(size(3, 20), pipeline, pause=0.5) for pipeline in PIPELINES}
+    first = [storm.callers.start(pipeline) for pipeline in PIPELINES]
+    calm = dict(zip(PIPELINES, end(storm, first), strict=True))
+    posted = {pipeline: storm.post(size(3, 20), pipeline, pause=0.3) for pipeline in PIPELINES}
     wait_for(lambda: storm.busy(6), 60)
     for _ in range(KILLS):
         time.sleep(storm.random.uniform(0.5, 2))
@@ -52,7 +53,7 @@ def install(storm: Storm) -> None:
     writer.mkdir(parents=True, exist_ok=True)
     (writer / "IDENTITY.md").write_text("Name: Writer\nWrites.")
     answers = {key: [f"{key.lower()} is done"] for key in KEYS} | ANSWERS
-    storm.script({key: [{"text": text, "delay_ms": 400} for text in texts] for key, texts in answers.items()})
+    storm.script({key: [{"text": text, "delay_ms": 200} for text in texts] for key, texts in answers.items()})
 
 
 def end(storm: Storm, ids: list[str]) -> list[tuple]:
