@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from models import crypto, database
 from models.errors import Unreadable
-from models.redaction import SHORTEST
-from models.secrets import TYPES, Secret, SecretGrant, SecretVersion, decrypted
+from models.redaction import NOTHING, SHORTEST, Redactor
+from models.secrets import TYPES, Secret, SecretGrant, SecretVersion, decrypted, granted
 
 SHORTEST_MASKED = 16  # characters; a mask of less would give too much away
 COPIED = ("id", "name", "description", "secret_type", "env_key", "version", "key_id")
@@ -83,3 +85,12 @@ def version(secret: Secret, kept: SecretVersion) -> dict[str, Any]:
 
 def grant(made: SecretGrant) -> dict[str, Any]:
     return {name: getattr(made, name) for name in ("secret_id", "agent_id", "granted_at", "granted_by")}
+
+
+def redactor(agents: Sequence[str]) -> Redactor:
+    """For what people typed where these agents read it; what does not decrypt cannot be looked for."""
+    known = {}
+    for row in granted(agents) if agents else ():
+        with contextlib.suppress(Unreadable):
+            known[row["name"]] = decrypted(row["secret_id"], row["version"], row["value"])
+    return Redactor(known) if known else NOTHING

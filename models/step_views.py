@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from models import database, settings
+from models import database, secret_views, settings
+from models.redaction import Redactor
 from models.run_views import COUNTED, duration, usage
 from models.status import ACTIVE, TERMINAL, StepStatus
 
@@ -41,6 +42,7 @@ class Epoch:
     pinned: Sequence[Pinned]
     visits: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
+    redactor: Redactor  # for what was typed into the run: secrets of its agents
 
     def of(self, key: str) -> list[dict[str, Any]]:
         """The visits of a step that were really entered, oldest first."""
@@ -60,6 +62,7 @@ def load(run: dict[str, Any], pinned: Sequence[Pinned], epoch: int | None = None
         [*pinned, *_dropped(pinned, visited)],
         visited,
         database.rows(f"SELECT * FROM attempts {where}, attempt", (run["id"], number)),
+        secret_views.redactor(sorted({step.agent_id for step in pinned if step.agent_id})),
     )
 
 
@@ -166,7 +169,7 @@ def _of_visit(row: dict[str, Any]) -> dict[str, Any]:
 
 def _of_attempt(epoch: Epoch, row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("attempt", "retry_count", "max_retries")} | {
-        "inputs": _inputs(row),
+        "inputs": _inputs(epoch, row),
         "next_retry_at": row["due_at"] if row["status"] == StepStatus.RETRYING else None,
         "session_id": f"{epoch.run_id}_{row['step_key']}" if row["attempt"] and row["agent_id"] else None,
         "model_used": row["model"],
@@ -179,11 +182,11 @@ def decoded(text: str | None, otherwise: Any = None) -> Any:
     return otherwise if text is None else orjson.loads(text)
 
 
-def _inputs(row: dict[str, Any]) -> dict[str, Any]:
-    variables = decoded(row["variables"], {})
+def _inputs(epoch: Epoch, row: dict[str, Any]) -> dict[str, Any]:
+    variables, clean = decoded(row["variables"], {}), epoch.redactor.clean
     return {
-        "prompt": row["prompt"] and row["prompt"][:LONGEST_INPUT],
-        "variables": {name: value[:LONGEST_INPUT] for name, value in variables.items()},
+        "prompt": row["prompt"] and clean(row["prompt"])[:LONGEST_INPUT],
+        "variables": {name: clean(value)[:LONGEST_INPUT] for name, value in variables.items()},
     }
 
 
@@ -243,7 +246,7 @@ def _attempt(epoch: Epoch, visit: dict[str, Any], row: dict[str, Any]) -> dict[s
         "item_index": item_index(visit),
         "status": attempt_status(visit, row),
         "agent_id": visit["agent_id"],
-        "prompt": row["prompt"] or "",
+        "prompt": epoch.redactor.clean(row["prompt"] or ""),
         "outputs": decoded(row["outputs"], {}),
         "turns": used["llm_calls"],
         "tool_calls": used["tool_calls"],

@@ -13,7 +13,7 @@ from typing import Any
 
 import peewee
 
-from models import database
+from models import audit, database
 from models.base import Model, new_id, now_ms
 from models.errors import Conflict, Forbidden, NotFound, Unauthorized
 
@@ -191,7 +191,10 @@ def first_token(path: Path) -> str:
         if Token.get_or_none(Token.hash == digest(secret)):
             return secret
     path.parent.mkdir(parents=True, exist_ok=True)
-    _, secret = create("local", "admin")
+    with database.transaction():
+        token, secret = create("local", "admin")
+        detail = {"name": token.name, "scope": token.scope}
+        audit.record("token.create", "token", token.id, audit.Actor("first start"), detail=detail)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secret + "\n")

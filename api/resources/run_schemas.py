@@ -26,6 +26,7 @@ from api.schemas import (
     slug,
     text,
 )
+from models.ip_addresses import is_public
 from models.status import RunStatus
 
 MEGABYTE = 1 << 20
@@ -103,7 +104,7 @@ def check_webhook(url: str) -> None:
         raise ma.ValidationError("must be an https:// URL")
     address = literal_address(host)
     local = host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
-    if local or (address is not None and (not address.is_global or address.is_multicast)):
+    if local or (address is not None and not is_public(address)):
         raise ma.ValidationError("must not lead to a private address")
 
 

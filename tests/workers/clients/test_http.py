@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models import ip_addresses
 from models.errors import Forbidden, TooLarge, Unavailable
 from tests.workers.clients.double import Double, Reply
-from workers.clients import egress, http, transport
+from workers.clients import http, transport
 
 PRIVATE = [
     "http://127.0.0.1/",
@@ -74,15 +75,15 @@ def test_only_plain_http_urls_are_called(url):
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"])
 def test_public_addresses_are_public(address):
-    assert egress.is_public(ipaddress.ip_address(address))
+    assert ip_addresses.is_public(ipaddress.ip_address(address))
 
 
 @given(st.ip_addresses(v=4, network="10.0.0.0/8"))
 def test_a_private_address_stays_private_inside_of_another(address):
     number = int(address)
     for prefix in (0xFFFF << 32, 0x64FF9B << 96, 0):
-        assert not egress.is_public(ipaddress.IPv6Address(prefix | number))
-    assert not egress.is_public(ipaddress.IPv6Address(0x2002 << 112 | number << 80))
+        assert not ip_addresses.is_public(ipaddress.IPv6Address(prefix | number))
+    assert not ip_addresses.is_public(ipaddress.IPv6Address(0x2002 << 112 | number << 80))
 
 
 def test_the_operator_lets_a_place_through(allowed):
