@@ -15,6 +15,8 @@ OPEN |= {"door.home", "door.login"}
 VALUES = {"session_id": "chat_none", "run_id": "run_x", "step_id": "FIX", "pipeline_id": "bugfix", "rest": "x"}
 VALUES |= {"other_id": "run_y", "approval_id": "apr_x", "name": "x", "number": 1, "agent_id": "writer"}
 VALUES |= {"login_id": "log_x", "token_id": "tok_x", "file": "SOUL.md", "provider_id": "openai"}
+VALUES |= {"project_id": "proj_x", "task_id": "task_x", "column_id": "col_x"}
+VALUES |= {"dependency_id": "dep_x", "workflow_id": "wf_x"}
 
 
 def routes(app):
