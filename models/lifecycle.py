@@ -30,7 +30,7 @@ TYPES = {  # of an entry -> of its event
     "approval_decided": "approval_decided",
     "task_claimed": "task_claimed",
     "task_released": "task_released",
-    "task_completed": "task_execution_completed",
+    "task_completed": "task_completed",
 }
 NAMES = {event: name for name, event in TYPES.items()}
 PLACE = re.compile(r"(\d{1,15})\.([a-z0-9_]{1,64})\.(\d{1,15})")  # of an event: created_at, stream, seq

@@ -105,6 +105,16 @@ def agents(project_id: str) -> list[dict[str, Any]]:
     return [{name: getattr(row, name) for name in names} for row in found]
 
 
+def of_agent(agent_id: str) -> list[dict[str, Any]]:
+    """The projects of an agent, by their ids."""
+    sql = (
+        "SELECT a.project_id, a.agent_id, a.role, a.assigned_at, a.assigned_by, p.name AS project_name,"
+        " p.status AS project_status, p.description AS project_description"
+        " FROM project_agents a JOIN projects p ON p.id = a.project_id WHERE a.agent_id = ? ORDER BY a.project_id"
+    )
+    return database.rows(sql, (agent_id,))
+
+
 def template(one: boards.Template) -> dict[str, Any]:
     """A template of boards."""
     shown = [

@@ -157,7 +157,7 @@ class Change:
         position: int | None = None,
     ) -> None:
         """Puts the task into a status and its column, whatever the rules say."""
-        before, board = task.status, self.board
+        before, holder, board = task.status, task.assigned_agent, self.board
         was, now = board.classes[before], board.classes[status]
         column_id = board.column(status).id
         place = self.place(column_id, position)
@@ -172,6 +172,8 @@ class Change:
         self.note(task, kind, note, from_status=before, to_status=status)
         facts = {"from_status": before, "to_status": status, "column_id": task.column_id, "note": note}
         self.event("task_status_changed", task, **facts, actor=self.actor, version=task.version)
+        if now == DONE != was:
+            self.event("task_completed", task, agent_id=holder, title=task.title)
         if was != now:
             self._moved.append((task, was))
             if task.parent_task_id and {was, now} & {DONE, FAIL, WORK}:

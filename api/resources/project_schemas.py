@@ -139,6 +139,12 @@ class ProjectAgentSchema(AnswerSchema):
     assigned_by = fields.Str(allow_none=True)
 
 
+class AgentProjectSchema(ProjectAgentSchema):
+    project_name = fields.Str()
+    project_status = fields.Str()
+    project_description = fields.Str()
+
+
 class SetupSchema(AnswerSchema):
     status = fields.Str(validate=validate.OneOf(["none", "queued", "ready", "error"]))
     error = fields.Str(allow_none=True)

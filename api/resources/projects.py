@@ -7,7 +7,7 @@ from typing import Any
 from flask import g
 from flask.views import MethodView
 
-from api import auth, definitions, etags
+from api import agent_views, auth, definitions, etags
 from api.audited import recorded
 from api.blueprint import Blueprint, needs
 from api.idempotency import idempotent
@@ -160,6 +160,16 @@ class ProjectAgents(MethodView):
         """Make an agent a member, or change its role"""
         commands.assign_agent(project_id, **body, by=g.token.name)
         return next(row for row in project_views.agents(project_id) if row["agent_id"] == body["agent_id"])
+
+
+@blueprint.route("/agents/<id:agent_id>/projects")
+class AgentProjects(MethodView):
+    @needs("read")
+    @blueprint.response(200, schemas.AgentProjectSchema(many=True))
+    @blueprint.errors(404)
+    def get(self, agent_id):
+        """The projects that an agent is a member of"""
+        return project_views.of_agent(agent_views.find(agent_id).id)
 
 
 @blueprint.route("/projects/<id:project_id>/agents/<id:agent_id>")

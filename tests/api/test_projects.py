@@ -8,6 +8,7 @@ from models import tokens
 from tests.api import factories
 from tests.api.conftest import on_sqlite
 from tests.boards import Board
+from tests.chat import install
 
 PROJECTS = "/v1/projects"
 
@@ -189,6 +190,14 @@ def test_agents_and_workflows_belong_to_a_project(api, project) -> None:
     assert api.delete(url(project, "workflows", made[0]["id"])).status_code == 204
     assert api.delete(url(project, "agents", "tester")).status_code == 204
     assert api.delete(url(project, "agents", "tester")).status_code == 404
+
+
+def test_an_agent_knows_its_projects(api, project) -> None:
+    install("ann")
+    api.post(url(project, "agents"), json={"agent_id": "ann", "role": "lead"})
+    (found,) = api.get("/v1/agents/ann/projects").json
+    assert (found["project_id"], found["project_name"], found["role"]) == (project["id"], "Todo app", "lead")
+    assert api.get("/v1/agents/nobody/projects").status_code == 404
 
 
 # --- runs of a project ---

@@ -35,11 +35,11 @@ def environment(platform: Platform) -> dict[str, str]:
     return known | {"PATH": os.environ["PATH"], "NO_COLOR": "1", "TERM": "xterm-256color"}
 
 
-def djinn(platform: Platform, *arguments: str) -> str:
+def djinn(platform: Platform, *arguments: str, typed: str = "") -> str:
     """What the command prints."""
     command = [DJINN, *arguments]
     wide = environment(platform) | {"COLUMNS": "160"}
-    done = subprocess.run(command, env=wide, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=wide, input=typed, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -86,6 +86,12 @@ def test_agents(platform) -> None:
     assert "idle" in djinn(platform, "agent", "status", "writer")
 
 
+def test_the_projects_of_an_agent(platform) -> None:
+    project = platform.client.post("/v1/projects", {"name": "Lamp"})["id"]
+    platform.client.post(f"/v1/projects/{project}/agents", {"agent_id": "writer"})
+    assert "Lamp" in djinn(platform, "agent", "projects", "writer")
+
+
 def test_the_runs_of_an_agent(platform) -> None:
     assert "No runs found" in djinn(platform, "agent", "runs", "writer")
     run_id = platform.run(platform.pipeline(PIPELINE))
@@ -99,6 +105,19 @@ def test_pipelines(platform, tmp_path) -> None:
     assert "EXECUTE" in djinn(platform, "pipeline", "show", "execute")
     assert "id: execute" in djinn(platform, "pipeline", "raw", "execute")
     assert "valid" in djinn(platform, "pipeline", "validate", "execute")
+
+
+def test_providers(platform) -> None:
+    assert "openai" in djinn(platform, "provider", "list")
+    assert "OpenAI" in djinn(platform, "provider", "show", "openai")
+    djinn(platform, "provider", "set-key", "openai", "sk-of-the-test-0123456789")
+    shown = platform.client.get("/v1/settings/providers/openai")
+    assert shown["configured"] and shown["maskedApiKey"] == "sk-...6789"
+    djinn(platform, "provider", "disable", "openai")
+    djinn(platform, "provider", "enable", "openai")
+    assert "gpt" in djinn(platform, "provider", "models")
+    djinn(platform, "provider", "remove", "openai", typed="y\n")
+    assert not platform.client.get("/v1/settings/providers/openai")["configured"]
 
 
 def test_chat(platform) -> None:

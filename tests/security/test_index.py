@@ -47,6 +47,7 @@ RULES = {
         "security/test_injection.py::test_a_secret_typed_into_a_task_is_not_shown_with_the_step",
     ],
     6: [
+        "security/test_provider_keys.py::test_a_key_is_left_nowhere_and_never_follows_a_moved_address",
         "workers/clients/llm/test_contract.py::test_a_redirect_to_another_origin_gets_no_key",
         "security/test_gate.py::test_definitions_are_not_taken_from_a_run_request",
     ],
