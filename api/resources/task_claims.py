@@ -64,7 +64,7 @@ class TaskClaimNext(MethodView):
     @needs("run")
     @blueprint.arguments(schemas.ClaimNextSchema, example=schemas.CLAIM_EXAMPLE)
     @blueprint.response(200, answers.ClaimedSchema)
-    @blueprint.alt_response(204, "NO_CONTENT")
+    @blueprint.alt_response(204, description="Nothing can be claimed")
     @blueprint.errors(404, 409)
     def post(self, body, project_id):
         """Take the best task that can be claimed; 204 when there is none"""

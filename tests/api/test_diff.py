@@ -103,9 +103,9 @@ def test_what_does_not_exist_is_not_found(api, pair):
 # --- cost ---
 
 
-def test_an_answer_takes_three_statements_a_run(api, pair, monkeypatch):
+def test_an_answer_takes_four_statements_a_run(api, pair, monkeypatch):
     diff(api, pair)
     seen, execute = [], database.db.obj.execute_sql
     monkeypatch.setattr(database.db.obj, "execute_sql", lambda sql, *rest: seen.append(sql) or execute(sql, *rest))
     assert diff(api, pair)["steps"]
-    assert len(seen) == 6
+    assert len(seen) == 8
