@@ -1,0 +1,8 @@
+"""Skills."""
+
+
+def up(migrator, db):
+    from models.skill_imports import SkillImport
+    from models.skills import Skill, SkillBlob, SkillGrant, SkillPin, SkillVersion
+
+    db.create_tables([Skill, SkillVersion, SkillBlob, SkillGrant, SkillPin, SkillImport], safe=True)
