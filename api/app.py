@@ -137,11 +137,16 @@ def begin() -> None:
         with database.connection():
             first_token(config.get().token_file)
     seed(config.get().agents_dir)
-    with database.connection():
-        seed(config.get().skills_dir, skill_pages.BUILT_IN, skill_rows.deleted())
+    begin_skills()
     publisher.start()
     ringer.start()
     sse.hub.start()
+
+
+def begin_skills() -> None:
+    """The built-in skills, but for those that were deleted."""
+    with database.connection():
+        seed(config.get().skills_dir, skill_pages.BUILT_IN, skill_rows.deleted())
 
 
 def protect(response: Response) -> Response:

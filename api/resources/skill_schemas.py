@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 import marshmallow as ma
@@ -38,13 +37,12 @@ class CompanionSchema(EitherSpelling):
     def _decoded(self, data: dict[str, str], **_: Any) -> tuple[str, bytes]:
         if ("content" in data) == ("content_base64" in data):
             raise ma.ValidationError("content or content_base64, one of them", "content")
+        if "content" in data:
+            return data["path"], data["content"].encode()
         try:
-            content = (
-                data["content"].encode() if "content" in data else base64.b64decode(data["content_base64"], None, True)
-            )
-        except binascii.Error:
+            return data["path"], base64.b64decode(data["content_base64"], validate=True)
+        except ValueError:
             raise ma.ValidationError("not base64", "content_base64") from None
-        return data["path"], content
 
 
 def files(**options) -> fields.List:
