@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from models import database, skills
+from models import database, skill_grants, skills
 from models.base import dumps
-from models.skills import GRANTS, HAS, Skill, SkillVersion
+from models.skill_grants import GRANTS, HAS
+from models.skills import Skill, SkillVersion
 
 COLUMNS = ("scope", "owner_agent_id", "created_by", "source", "uses", "last_used_at", "created_at", "updated_at")
 MANIFEST = ("description", "tags", "version")
@@ -86,10 +87,10 @@ def _object(row: dict[str, Any]) -> dict[str, Any]:
 
 def manifest(agent_id: str) -> dict[str, Any]:
     """The enabled skills that the agent has, and the lines in its prompt."""
-    found = skills.granted(agent_id)
+    found = skill_grants.granted(agent_id)
     return {
         "skills": [{"id": skill["name"], **{name: skill[name] for name in MANIFEST}} for skill in found],
-        "manifest_text": skills.lines(found),
+        "manifest_text": skill_grants.lines(found),
     }
 
 

@@ -13,17 +13,12 @@ from typing import Protocol
 MAX_MEMBERS = 1_000
 MAX_UNPACKED = 50 * 1024 * 1024  # bytes of all files together
 MAX_RATIO = 100  # unpacked to packed
+ZIP, GZIP = b"PK", b"\x1f\x8b"
 BLOCK = 512  # of tar: every member has a header and is filled up
-BROKEN = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    ValueError,
-    NotImplementedError,
-    KeyError,
-)
+TOO_LARGE = f"more than {MAX_UNPACKED} bytes, or than {MAX_RATIO} times as many as it has packed"
+# The last two are zipfile's, of a compression it does not know and of encryption.
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError)
+BROKEN += (NotImplementedError, RuntimeError)
 
 
 class ArchiveError(ValueError):
@@ -45,17 +40,15 @@ def unpack(data: bytes) -> dict[str, bytes]:
         return _unpacked(data)
     except ArchiveError:
         raise
-    except (*BROKEN, RuntimeError) as error:  # RuntimeError: zipfile, of an encrypted member
+    except BROKEN as error:
         raise ArchiveError(f"the archive cannot be read: {error}") from error
 
 
 def _unpacked(data: bytes) -> dict[str, bytes]:
-    members = list(_zipped(data) if data[:2] == b"PK" else _tarred(data))
+    members = list(_zipped(data) if data[:2] == ZIP else _tarred(data))
     total = sum(member.size for member in members)
     if total > MAX_UNPACKED or total > MAX_RATIO * len(data):
-        raise ArchiveError(
-            f"unpacked it would be {total} bytes: more than {MAX_UNPACKED}, or {MAX_RATIO} times as many"
-        )
+        raise ArchiveError(f"unpacked it would be {total} bytes: {TOO_LARGE}")
     paths = [_path(member.name) for member in members]
     if len({path.lower() for path in paths}) < len(paths):
         raise ArchiveError("two members have the same name")
@@ -124,11 +117,13 @@ def _tarred(data: bytes) -> Iterator[_Member]:
 
 def _inflated(data: bytes) -> bytes:
     """The tar inside the gzip; no further than the limits reach."""
+    if data[:2] != GZIP:
+        raise ArchiveError("it is neither zip nor tar.gz")
     most = min(MAX_UNPACKED, MAX_RATIO * len(data)) + 4 * BLOCK * MAX_MEMBERS
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
     tar = inflate.decompress(data, most)
     if inflate.unconsumed_tail:
-        raise ArchiveError(f"unpacked it would be larger than {MAX_UNPACKED} bytes, or {MAX_RATIO} times as large")
+        raise ArchiveError(f"unpacked it would be {TOO_LARGE}")
     if not inflate.eof:
-        raise ArchiveError("the archive is neither zip nor tar.gz, or it is cut off")
+        raise ArchiveError("the archive is cut off")
     return tar

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from models import config, database, skills
+from models import config, database, skill_grants, skills
 from models.errors import Conflict, Invalid, NotFound
 from models.skills import AGENT, Skill
 from pipelines import personas
@@ -129,7 +129,7 @@ def grant(skill: Skill, agent_id: str, by: str) -> bool:
     """Whether that changed anything. Raises Conflict, NotFound."""
     if not personas.is_agent(config.get().agents_dir / agent_id):
         raise NotFound(f"Agent {agent_id} not found", "agent_not_found")
-    changed = skills.grant(skill, agent_id, by)
+    changed = skill_grants.grant(skill, agent_id, by)
     if changed:
         note("skill_grants_changed", skill.name, agent_id=agent_id, granted=True, by=by)
     return changed
@@ -137,7 +137,7 @@ def grant(skill: Skill, agent_id: str, by: str) -> bool:
 
 def revoke(skill: Skill, agent_id: str, by: str) -> None:
     """Raises NotFound."""
-    skills.revoke(skill, agent_id, by)
+    skill_grants.revoke(skill, agent_id, by)
     note("skill_grants_changed", skill.name, agent_id=agent_id, granted=False, by=by)
 
 

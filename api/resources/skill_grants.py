@@ -13,7 +13,7 @@ from api.blueprint import Blueprint, needs
 from api.resources import skill_schemas as schemas
 from api.resources.control_schemas import NothingSchema
 from api.resources.skills import changing
-from models import skill_views, skills
+from models import skill_grants, skill_views, skills
 from models.errors import Conflict, Forbidden
 from models.skills import SkillVersion
 from workers import skills as commands
@@ -93,7 +93,7 @@ def readable(agent_id: str, name: str) -> SkillVersion:
     """Raises NotFound, Forbidden, Conflict, in this order."""
     agent_views.find(agent_id)
     skill = skills.find(name)
-    if not skills.has(name, agent_id):
+    if not skill_grants.has(name, agent_id):
         raise Forbidden(f"{agent_id} has not been granted {name}", "not_granted")
     if not skill.enabled:
         raise Conflict(f"Skill {name} is disabled", "skill_disabled", allowed=["enable"])

@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from models import config, database, outbox, skill_views, skills
+from models import config, database, outbox, skill_grants, skill_views, skills
 from models.errors import Conflict, NotFound
 from pipelines import skills as pages
 from pipelines.seeding import seed
@@ -173,7 +173,7 @@ def test_a_run_pins_only_what_its_own_agents_have() -> None:
     grant(agent_id="somebody")
     run = Engine(STEP).finish()
     with database.connection():
-        assert skills.pinned(run.run_id) == []
+        assert skill_grants.pinned(run.run_id) == []
 
 
 def test_a_deleted_run_lets_go_of_its_skills() -> None:
@@ -182,7 +182,7 @@ def test_a_deleted_run_lets_go_of_its_skills() -> None:
     run = Engine(STEP).finish()
     runs.remove(run.run_id)
     with database.connection():
-        assert skills.SkillPin.select().count() == 0
+        assert skill_grants.SkillPin.select().count() == 0
 
 
 def test_a_chat_reads_the_current_version() -> None:
@@ -205,10 +205,10 @@ def test_a_skill_of_everybody_can_be_taken_from_one_and_given_back() -> None:
     install("writer")
     change("greet", commands.revoke, "writer")
     with database.connection():
-        assert (skills.has("greet", "writer"), skills.has("greet", "other")) == (False, True)
+        assert (skill_grants.has("greet", "writer"), skill_grants.has("greet", "other")) == (False, True)
     change("greet", commands.grant, "writer")
     with database.connection():
-        assert skills.has("greet", "writer")
+        assert skill_grants.has("greet", "writer")
 
 
 def test_a_skill_of_one_agent_is_only_that_agent_s() -> None:
@@ -218,7 +218,7 @@ def test_a_skill_of_one_agent_is_only_that_agent_s() -> None:
     with pytest.raises(Conflict, match="belongs to writer"):
         change("greet", commands.grant, "other")
     with database.connection():
-        assert (skills.has("greet", "writer"), skills.has("greet", "other")) == (True, False)
+        assert (skill_grants.has("greet", "writer"), skill_grants.has("greet", "other")) == (True, False)
 
 
 # --- folders ---

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models import chats, database, skills
+from models import chats, database, skill_grants, skills
 from models.skills import SkillVersion
 from workers.tools.base import Context, Tool, ToolError, parameters
 
@@ -26,9 +26,9 @@ def load_skill(context: Context, arguments: dict[str, Any]) -> str:
 
 def _version(context: Context, name: str) -> int:
     if context.holder.startswith(chats.PREFIX):
-        mine = skills.granted(context.agent_id)
+        mine = skill_grants.granted(context.agent_id)
     else:
-        mine = [skill for skill in skills.pinned(context.holder) if skill["agent_id"] == context.agent_id]
+        mine = [skill for skill in skill_grants.pinned(context.holder) if skill["agent_id"] == context.agent_id]
     versions = {skill["name"]: skill["version"] for skill in mine}
     if name not in versions:
         raise ToolError(f"You have no skill {name!r}. You have: {', '.join(versions) or 'none'}.")
