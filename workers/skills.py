@@ -23,7 +23,7 @@ def checked_name(given: str) -> str:
     if not pages.may_be_name(name):
         suggestion = pages.suggested(given)
         errors = {"name": [f"not a name; {suggestion} would be one"]}
-        raise Invalid(f"{given[:80]!r} cannot name a skill", "invalid_name", errors, suggestion=suggestion)
+        raise Invalid(f"{given[:80]!r} cannot name a skill, {suggestion} can", "invalid_name", errors)
     return name
 
 

@@ -126,7 +126,7 @@ class SkillVersions(MethodView):
         return [skill_views.version(kept, skill.version) for kept in skills.versions(name)]
 
 
-@blueprint.route("/skills/<id:name>/versions/<int:number>")
+@blueprint.route("/skills/<id:name>/versions/<int(max=2147483647):number>")
 class SkillVersionByNumber(MethodView):
     @needs("read")
     @blueprint.response(200, schemas.SkillVersionDetailSchema)
@@ -136,7 +136,7 @@ class SkillVersionByNumber(MethodView):
         return skill_views.version_detail(skills.version(name, number), skills.find(name).version)
 
 
-@blueprint.route("/skills/<id:name>/versions/<int:number>/diff")
+@blueprint.route("/skills/<id:name>/versions/<int(max=2147483647):number>/diff")
 class SkillVersionDiff(MethodView):
     @needs("read")
     @blueprint.arguments(schemas.DiffQuerySchema, location="query")
@@ -148,7 +148,7 @@ class SkillVersionDiff(MethodView):
         return skill_diffs.between(skills.version(name, number), skills.version(name, to))
 
 
-@blueprint.route("/skills/<id:name>/versions/<int:number>/restore")
+@blueprint.route("/skills/<id:name>/versions/<int(max=2147483647):number>/restore")
 class SkillVersionRestore(MethodView):
     @needs("admin")
     @blueprint.arguments(NothingSchema, required=False, example={})

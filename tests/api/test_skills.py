@@ -80,7 +80,8 @@ def test_a_name_is_tidied_and_no_more(api, given, name):
 )
 def test_a_name_that_cannot_be_one_is_refused_with_a_suggestion(api, given, suggestion):
     answer = add(api, name=given)
-    assert (code(answer), answer.json["suggestion"]) == ((422, "invalid_name"), suggestion)
+    assert code(answer) == (422, "invalid_name")
+    assert answer.json["errors"]["name"] == [f"not a name; {suggestion} would be one"]
 
 
 def test_front_matter_in_the_content_is_split(api):
@@ -331,3 +332,8 @@ def test_a_restart_neither_reverts_nor_brings_back(api, settings):
     assert set(names(api.get("/v1/skills"))) == pages.built_in() - {"code-review"}
     shown = api.get("/v1/skills/debugging").json
     assert (shown["content"], shown["source"]) == ("Mine.", "builtin") and rows.deleted() == ["code-review"]
+
+
+@on_sqlite
+def test_a_version_beyond_any_number_is_not_found(api, greet):
+    assert api.get(f"/v1/skills/greet/versions/{10**30}").status_code == 404

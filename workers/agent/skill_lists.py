@@ -28,5 +28,5 @@ def of_agent(agent_id: str) -> list[dict[str, Any]]:
 
 
 def section(listed: list[dict[str, Any]]) -> str:
-    """The end of a system prompt, "" without skill_grants."""
+    """The end of a system prompt, "" without skills."""
     return f"\n\n{HEADING}\n{skill_grants.lines(listed)}" if listed else ""
