@@ -267,6 +267,9 @@ def test_an_agent_is_granted_a_skill_and_shows_it(api, greet, writer):
     manifest = api.get("/v1/skills/agents/writer/manifest").json
     assert manifest["manifest_text"] == "- greet: How to greet."
     assert manifest["skills"] == [{"id": "greet", "description": "How to greet.", "tags": ["people"], "version": 1}]
+    api.patch("/v1/skills/greet/enabled?enabled=false")
+    assert api.get("/v1/skills/agents/writer/manifest").json == {"skills": [], "manifest_text": ""}
+    assert (names_of(api), api.get("/v1/agents/writer").json["skills"]) == (["greet"], [])
 
 
 def names_of(api, agent: str = "writer") -> list[str]:

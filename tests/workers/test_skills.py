@@ -109,7 +109,7 @@ def test_a_prompt_lists_what_can_be_loaded_and_nothing_of_its_text() -> None:
     create("foreign")
     system = system_of(Engine(STEP).finish())
     assert system.endswith("\n- greet: How to greet.\n- other: A line and another.")
-    assert "Say hello" not in system
+    assert "Say hello" not in system and "- disabled" not in system and "- foreign" not in system
 
 
 def test_a_step_without_tools_hears_nothing_of_skills() -> None:
@@ -219,6 +219,9 @@ def test_a_skill_of_one_agent_is_only_that_agent_s() -> None:
         change("greet", commands.grant, "other")
     with database.connection():
         assert (skill_grants.has("greet", "writer"), skill_grants.has("greet", "other")) == (True, False)
+    change("greet", commands.revoke, "writer")
+    with database.connection():
+        assert not skill_grants.has("greet", "writer")
 
 
 # --- folders ---
