@@ -52,4 +52,4 @@ def tools() -> list[Tool]:
     described = "Read one of your skills: its instructions, or one of its files."
     name = {"type": "string", "description": "as your list of skills has it", "maxLength": 64}
     file = {"type": "string", "description": "path of one of its files; without it: the instructions", "maxLength": 255}
-    return [Tool("load_skill", described, parameters(("name",), name=name, file=file), load_skill)]
+    return [Tool("load_skill", described, parameters(("name",), name=name, file=file), load_skill, "idempotent")]
