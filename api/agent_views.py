@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 from api import definitions
-from models import agents, config
+from models import agents, config, skill_grants
 from models.agents import AgentVersion
 from models.errors import NotFound
 from pipelines import personas
@@ -44,7 +44,8 @@ def one(agent: Agent, is_working: bool) -> dict[str, Any]:
 
 def detail(agent: Agent) -> dict[str, Any]:
     more = {"files": agent.files, "soul_preview": agent.files.get("SOUL.md", "")[:PREVIEW] or None}
-    return one(agent, bool(agents.active_steps(agent.id))) | more | {"skills": [], "mcp_servers": []}
+    granted = [skill["name"] for skill in skill_grants.granted(agent.id)]
+    return one(agent, bool(agents.active_steps(agent.id))) | more | {"skills": granted, "mcp_servers": []}
 
 
 def status(agent: Agent) -> dict[str, Any]:

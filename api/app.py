@@ -31,6 +31,9 @@ from api.resources import (
     secrets,
     settings,
     site,
+    skill_grants,
+    skill_imports,
+    skills,
     status,
     steps,
     task_claims,
@@ -38,15 +41,18 @@ from api.resources import (
 )
 from api.spec import OPTIONS, Api
 from models import config, crypto, database, schema
+from models import skills as skill_rows
 from models.logs import configure_logs
 from models.tokens import first_token
+from pipelines import skills as skill_pages
 from pipelines.seeding import seed
 from workers.broker import ringer
 from workers.publisher import publisher
 
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
-    *(agents, chat, projects, task_claims, secrets, settings, providers, tokens, logins, audit),
+    *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
+    *(settings, providers, tokens, logins, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {
@@ -131,9 +137,16 @@ def begin() -> None:
         with database.connection():
             first_token(config.get().token_file)
     seed(config.get().agents_dir)
+    begin_skills()
     publisher.start()
     ringer.start()
     sse.hub.start()
+
+
+def begin_skills() -> None:
+    """The built-in skills, but for those that were deleted."""
+    with database.connection():
+        seed(config.get().skills_dir, skill_pages.BUILT_IN, skill_rows.deleted())
 
 
 def protect(response: Response) -> Response:

@@ -9,7 +9,7 @@ from environs.exceptions import EnvError
 
 from api import checks
 from api.client import ApiError
-from api.commands import approvals, chat, costs, door, pipelines, platform, providers, runs, settings
+from api.commands import approvals, chat, costs, door, pipelines, platform, providers, runs, settings, skills
 from api.commands.output import err
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.add_typer(approvals.app, name="approvals")
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(settings.app, name="settings")
 app.add_typer(providers.app, name="providers")
+app.add_typer(skills.app, name="skills")
 
 
 def main() -> None:

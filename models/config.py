@@ -23,7 +23,7 @@ def setting(name: str, default, text: str, kind: str = "str"):
 class Config:
     host: str = setting("HOST", "127.0.0.1", "address the API binds to")
     port: int = setting("PORT", 8000, "TCP port of the API", "int")
-    data_dir: Path = setting("DATA_DIR", Path("data"), "database, agents, pipelines, workspaces, token file", "path")
+    data_dir: Path = setting("DATA_DIR", Path("data"), "database, agents, skills, pipelines, workspaces, token", "path")
     database_url: str = setting("DATABASE_URL", "", "postgresql://...; unset: SQLite in DATA_DIR")
     sqlite_synchronous: str = setting("SQLITE_SYNCHRONOUS", "NORMAL", "NORMAL, or FULL to survive a power cut")
     redis_url: str = setting("REDIS_URL", "", "redis://...; unset: `djinnbot up` runs its own Valkey")
@@ -65,6 +65,10 @@ class Config:
     @property
     def agents_dir(self) -> Path:
         return self.data_dir / "agents"
+
+    @property
+    def skills_dir(self) -> Path:
+        return self.data_dir / "skills"
 
     @property
     def pipelines_dir(self) -> Path:

@@ -227,6 +227,7 @@ OWNED = {
     "llm_calls": "run_id",
     "tool_uses": "run_id",
     "secret_uses": "run_id",
+    "skill_pins": "run_id",
     "run_tags": "run_id",
     "run_agents": "run_id",
     "run_inputs": "run_id",

@@ -24,6 +24,9 @@ from models.providers import StoredProvider
 from models.runs import Run, RunAgent, RunInput, RunTag
 from models.secrets import Secret, SecretGrant, SecretUse, SecretVersion
 from models.settings import StoredSetting
+from models.skill_grants import SkillGrant, SkillPin
+from models.skill_imports import SkillImport
+from models.skills import Skill, SkillBlob, SkillVersion
 from models.snapshots import Snapshot
 from models.tasks import Dependency, Task, TaskEvent, TaskRun
 from models.tokens import Ticket, Token
@@ -59,6 +62,12 @@ TABLES = [
     SecretGrant,
     SecretUse,
     SecretVersion,
+    Skill,
+    SkillBlob,
+    SkillGrant,
+    SkillImport,
+    SkillPin,
+    SkillVersion,
     Snapshot,
     StoredEvent,
     StoredProvider,

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def read(path: Path, most: int) -> bytes:
-    """The bytes of a regular file, one more than `most` at the longest. Raises OSError for anything else."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def read(path: Path, most: int, beneath: int | None = None) -> bytes:
+    """The bytes of a regular file, one more than `most` at the longest. Raises OSError for anything else.
+
+    `beneath`: descriptor of the directory that a relative path starts from.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=beneath)
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path.name} is not a regular file")
@@ -37,3 +40,18 @@ def entries(directory: Path) -> Iterator[os.DirEntry]:
     except FileNotFoundError:
         return
     yield from sorted(visible, key=lambda entry: entry.name)
+
+
+def tree(folder: Path) -> Iterator[tuple[str, os.stat_result, int]]:
+    """(path beneath `folder`, its status, its directory's descriptor) of all regular files, in order.
+
+    No link is followed, hidden names and editors' copies (`x~`) are left out. The descriptor lives until the next one.
+    """
+    for top, folders, files, handle in os.fwalk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.startswith(".") or name.endswith("~"):
+                continue
+            status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                yield str((Path(top) / name).relative_to(folder)), status, handle

@@ -1,10 +1,11 @@
-"""The built-in agents, copied into the user's folder: once, and never over what the user has changed or deleted."""
+"""Built-in agents and skills, copied into the user's folders: once, and never over what the user changed or deleted."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from pipelines import disk
@@ -12,22 +13,22 @@ from pipelines import disk
 BUILT_IN = Path(__file__).parent / "agents"
 RECORD = ".seeded.json"
 
-Record = dict[str, dict[str, str]]  # {agent id: {file: hash as copied}}
+Record = dict[str, dict[str, str]]  # {folder: {file: hash as copied}}
 
 
-def seed(agents_dir: Path, built_in: Path = BUILT_IN) -> None:
-    """Brings `agents_dir` up to the built-in agents. For every start, by one process."""
-    agents_dir.mkdir(parents=True, exist_ok=True)
-    before = _read_record(agents_dir)
+def seed(root: Path, built_in: Path = BUILT_IN, deleted: Collection[str] = ()) -> None:
+    """Brings `root` up to the folders of `built_in`, without those `deleted`. For every start, by one process."""
+    root.mkdir(parents=True, exist_ok=True)
+    before = _read_record(root)
     record: Record = {id: dict(files) for id, files in before.items()}
-    for source in sorted(path for path in built_in.iterdir() if path.is_dir()):
-        target = agents_dir / source.name
+    for source in sorted(path for path in built_in.iterdir() if path.is_dir() and path.name not in deleted):
+        target = root / source.name
         if source.name in record and target.is_dir():
             _upgrade(source, target, record[source.name])
         elif source.name not in record and not os.path.lexists(target):
             record[source.name] = _copy_folder(source, target)
     if record != before:
-        disk.write(agents_dir / RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
+        disk.write(root / RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
 
 
 def _copy_folder(source: Path, target: Path) -> dict[str, str]:
@@ -63,6 +64,6 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read_record(agents_dir: Path) -> Record:
-    path = agents_dir / RECORD
+def _read_record(root: Path) -> Record:
+    path = root / RECORD
     return json.loads(path.read_bytes()) if path.exists() else {}

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from models import agents, catalogue, config, events
 from models.base import new_id
-from models.errors import Conflict, Invalid, NotFound, Unavailable
+from models.errors import Conflict, Invalid, NotFound
 from models.events import Event
 from pipelines import agent_config, config_edit, disk, personas
 from pipelines.personas import CONFIG_FILE, FILES, PERSONA_FILES
 from pipelines.text import YamlError
+from workers import locks
 from workers.tools import registry
 
-LOCK_SECONDS = 5.0  # how long a writer waits for another
 OTHER_PROVIDERS = ("scripted", "local")  # beside the catalogue's
 TRASH = ".trash"
 
@@ -49,22 +47,8 @@ def locked(agent_id: str) -> Iterator[Folder]:
     Raises Unavailable if another writer does not come to an end.
     """
     root = config.get().agents_dir
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / f".{agent_id}.lock").open("w") as file:
-        _lock(file, agent_id)
+    with locks.exclusive(root, agent_id, "agent_locked"):
         yield Folder(agent_id, root / agent_id, personas.read_files(root / agent_id)[0])
-
-
-def _lock(file: IO, agent_id: str) -> None:
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # waiting in the kernel would stop every greenlet
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise Unavailable(f"Agent {agent_id} is being changed", "agent_locked") from None
-            time.sleep(0.02)
 
 
 def save(folder: Folder, changed: dict[str, str], by: str) -> bool:

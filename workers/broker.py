@@ -24,7 +24,9 @@ log = structlog.get_logger(__name__)
 QUEUES = {  # actor -> queue
     "advance_run": "runs",
     "answer_chat": "chat",
+    "scan_disk": "housekeeping",
     "secrets_rekey": "housekeeping",
+    "skill_import": "default",
     "task_on_run_end": "default",
     "provider_models": "default",
     "provider_test": "default",

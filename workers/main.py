@@ -16,6 +16,8 @@ from workers import (  # noqa: F401 (importing a module registers its actors)
     inquiries,
     keeper,
     maintenance,
+    skill_folders,
+    skill_imports,
     steps,
     task_runs,
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from models import config, database, outbox, runs, settings, snapshots, text_search, visits
+from models import config, database, outbox, runs, settings, skill_grants, snapshots, text_search, visits
 from models.base import new_id, now_ms
 from models.errors import Conflict, Invalid, LeaseLost, TooMany
 from models.events import Event
@@ -50,6 +50,7 @@ def start(
         texts = {"task_description": task_description, "human_context": human_context}
         RunInput.add({"run_id": run_id, **texts, "metadata": metadata or {}})
         _index(run_id, tags, pipeline)
+        skill_grants.pin(run_id)
         text_search.RUNS.index(run_id, (*texts.values(), *tags))
         _created(run_id, row)
         doorbell("advance_run", run_id)
@@ -368,6 +369,7 @@ def _add(run_id: str, row: dict[str, Any], walk: Walk, changes: dict[str, Any]) 
     }
     RunInput.add({"run_id": run_id, **texts, "metadata": changes.get("metadata") or walk.inputs.metadata})
     _index(run_id, row["tags"], walks.definition(row["pipeline_hash"]))
+    skill_grants.take_over_pins(run_id, walk.run.id)
     text_search.RUNS.index(run_id, (*texts.values(), *row["tags"]))
     _created(run_id, row)
     doorbell("advance_run", run_id)

@@ -13,7 +13,7 @@ import structlog
 
 from models import config, database, idempotency, outbox, workers
 from models.workers import Worker
-from workers import approvals, chats, providers, task_claims
+from workers import approvals, chats, providers, skill_folders, task_claims
 from workers.broker import client
 from workers.publisher import FEED_DATABASE
 from workers.releases import release
@@ -45,6 +45,7 @@ class Sweeper:
         task_claims.expire()
         self._check_canary()
         self._prune()
+        _watch_folders()
 
     def _look_at(self, worker: Worker) -> None:
         beat, since = self.seen.get(worker.id, (None, 0.0))
@@ -90,6 +91,13 @@ class Sweeper:
             chats.expire(config.get().chat_idle_days)
             self.retention.prune()
             providers.refresh_old()
+
+
+def _watch_folders() -> None:
+    try:
+        skill_folders.watch()
+    except OSError as error:  # a shared folder that is away for a moment
+        log.warning("skills_not_watched", error=str(error))
 
 
 def _is_gone(worker: Worker) -> bool:

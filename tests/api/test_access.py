@@ -14,6 +14,7 @@ OPEN = {"status.Status", "site.healthz", "site.readyz", "site.openapi", "site.do
 OPEN |= {"door.home", "door.login"}
 VALUES = {"session_id": "chat_none", "run_id": "run_x", "step_id": "FIX", "pipeline_id": "bugfix", "rest": "x"}
 VALUES |= {"other_id": "run_y", "approval_id": "apr_x", "name": "x", "number": 1, "agent_id": "writer"}
+VALUES |= {"import_id": "imp_x"}
 VALUES |= {"login_id": "log_x", "token_id": "tok_x", "file": "SOUL.md", "provider_id": "openai"}
 VALUES |= dict.fromkeys(("project_id", "task_id", "column_id", "workflow_id", "dependency_id"), "x")
 

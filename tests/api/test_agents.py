@@ -12,6 +12,7 @@ from models import config, events, tokens
 from tests.api import factories
 from tests.api.conftest import on_sqlite
 from workers import agents as commands
+from workers import locks
 
 REVIEWER = {"id": "reviewer", "name": "Rita", "emoji": "🔍", "role": "Reviews code", "config": {"maxTurns": 7}}
 
@@ -215,7 +216,7 @@ def test_writers_without_etags_lose_no_change(api, app, reviewer):
 
 @on_sqlite
 def test_a_writer_that_does_not_end_is_not_waited_for_for_ever(api, reviewer, monkeypatch):
-    monkeypatch.setattr(commands, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0.1)
     with commands.locked("reviewer"):
         assert (configure(api, {"maxTurns": 1}).status_code, api.get("/v1/agents/reviewer").status_code) == (503, 200)
     assert configure(api, {"maxTurns": 1}).status_code == 200

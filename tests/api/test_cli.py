@@ -12,6 +12,7 @@ from models import database
 from models.runs import Run
 from tests.api import factories
 from tests.api.conftest import ROOT
+from tests.chat import install
 
 pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True, scope="module")
 
@@ -94,3 +95,20 @@ def test_a_key_is_read_from_standard_input_and_shown_masked(djinnbot):
     assert "sk-...ghij" in djinnbot("providers", "list") and '"openai"' in djinnbot("providers", "list", "--json")
     assert "No worker is running" in djinnbot("providers", "test", "openai", code=1)
     assert "no key was given" in djinnbot("providers", "set-key", "openai", code=2)
+
+
+def test_a_skill_is_imported_shown_granted_and_disabled(djinnbot, server, tmp_path):
+    install("writer")
+    (tmp_path / "greet").mkdir()
+    (tmp_path / "greet" / "names.txt").write_text("Ann")
+    for number, text in enumerate(("Say hello.", "Say goodbye."), 1):
+        (tmp_path / "greet" / "SKILL.md").write_text(f"---\nname: greet\ndescription: How.\n---\n\n{text}")
+        assert djinnbot("skills", "import", str(tmp_path / "greet")).strip() == f"greet: version {number}"
+    assert "Say goodbye." in djinnbot("skills", "show", "greet") and "names.txt" in djinnbot("skills", "show", "greet")
+    assert "Say hello." in djinnbot("skills", "show", "greet", "--version", "1")
+    assert djinnbot("skills", "grant", "greet", "writer").strip() == "writer has greet"
+    assert djinnbot("skills", "disable", "greet").strip() == "greet: disabled"
+    assert "greet" in djinnbot("skills", "list", "--agent", "writer")
+    djinnbot("skills", "enable", "greet")
+    djinnbot("skills", "revoke", "greet", "writer")
+    assert djinnbot("skills", "list", "--agent", "writer", "--json").strip() == "[]"

@@ -72,3 +72,8 @@ def test_a_new_built_in_file_does_not_replace_one_of_the_user_s(folders):
     (built_in / "ada" / "NOTES.md").write_text("theirs")
     seed(*folders)
     assert (agents / "ada" / "NOTES.md").read_text() == "mine"
+
+
+def test_what_the_database_knows_as_deleted_is_not_copied_even_without_a_record(folders):
+    seed(*folders, deleted={"ada"})
+    assert {path.name for path in folders[0].iterdir()} == {"bob", RECORD}

@@ -16,9 +16,9 @@ from pipelines import personas
 from pipelines.agent_config import DEFAULTS
 from pipelines.definition import MAX_TURNS, Step
 from pipelines.state import State, Visit
-from workers.agent import grants, resolution
+from workers.agent import grants, resolution, skill_lists
 from workers.agent.toolbox import Toolbox
-from workers.tools import tasks
+from workers.tools import skills, tasks
 from workers.tools.base import DEFAULT_TOOLS
 from workers.walks import Walk
 
@@ -73,10 +73,12 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
     """Everything else, once the attempt is ours."""
     step, agent = walk.state.step(visit), _config(visit.agent_id)
     opening, item_opening = openings(walk, visit)
+    plain = _tools(step, agent, walk.run.project_id)
+    listed = skill_lists.of_run(walk, visit.agent_id) if plain.specs and not step.output_schema else []
     return Settings(
         models=(visit.model, *_fallbacks(walk, visit, step, agent)),
-        system=_system(walk, visit.agent_id),
-        toolbox=_tools(step, agent, walk.run.project_id),
+        system=_system(walk, visit.agent_id) + skill_lists.section(listed),
+        toolbox=_tools(step, agent, walk.run.project_id, bool(listed)) if listed else plain,
         granted=grants.of(walk, visit),
         thinking_level=resolution.thinking_level(_role(walk, step), agent, step.thinking_level),
         max_turns=_first(step.max_turns, agent.get("max_turns"), MAX_TURNS),
@@ -113,10 +115,13 @@ def for_chat(session: ChatSession, message: ChatMessage) -> ChatSettings:
         raise ConfigError(f"The agent {session.agent_id} does not exist any more", "agent_not_found")
     given = agent.config
     persona = agent.persona.strip() or NEUTRAL.format(name=agent.name)
+    names = _first(given.get("tools"), DEFAULT_TOOLS)
+    listed = skill_lists.of_agent(session.agent_id) if names else []
+    system = (persona, CHATTING, session.system_prompt_supplement, skill_lists.section(listed).strip())
     return ChatSettings(
         models=(message.model, *resolution.fallbacks(message.model, given.get("fallback_models"))),
-        system="\n\n".join(text for text in (persona, CHATTING, session.system_prompt_supplement) if text),
-        toolbox=toolbox_of(_first(given.get("tools"), DEFAULT_TOOLS), session.project_id),
+        system="\n\n".join(text for text in system if text),
+        toolbox=toolbox_of(names, session.project_id, bool(listed)),
         granted=grants.for_chat(session.id, session.agent_id),
         thinking_level=resolution.thinking_level("working", given, session.thinking_level),
         max_turns=_first(given.get("max_turns"), MAX_TURNS),
@@ -131,14 +136,14 @@ def _fallbacks(walk: Walk, visit: Visit, step: Step, agent: dict[str, Any]) -> t
     return resolution.fallbacks(visit.model, None if walk.run.model_override else named_here)
 
 
-def _tools(step: Step, agent: dict[str, Any], project_id: str | None) -> Toolbox:
-    return toolbox_of(_first(step.tools, agent.get("tools"), DEFAULT_TOOLS), project_id)
+def _tools(step: Step, agent: dict[str, Any], project_id: str | None, has_skills: bool = False) -> Toolbox:
+    return toolbox_of(_first(step.tools, agent.get("tools"), DEFAULT_TOOLS), project_id, has_skills)
 
 
-def toolbox_of(names: Sequence[str], project_id: str | None) -> Toolbox:
-    """The tools named; whoever has any has those of the project's board, too."""
-    board = tasks.NAMES if project_id and names else ()
-    return _toolbox((*names, *(name for name in board if name not in names)), tuple(config.get().approve_tools))
+def toolbox_of(names: Sequence[str], project_id: str | None, has_skills: bool = False) -> Toolbox:
+    """The tools named; whoever has any has those of the project's board and of its skills, too."""
+    more = (*(tasks.NAMES if project_id and names else ()), *(skills.NAMES if has_skills else ()))
+    return _toolbox((*names, *(name for name in more if name not in names)), tuple(config.get().approve_tools))
 
 
 def _first(*values: Any) -> Any:

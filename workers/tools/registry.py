@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import chain
 
-from workers.tools import files, shell, tasks
+from workers.tools import files, shell, skills, tasks
 from workers.tools.base import Tool
 
 
 def tools() -> dict[str, Tool]:
-    return {tool.name: tool for tool in chain(files.tools(), shell.tools(), tasks.tools())}
+    return {tool.name: tool for tool in chain(files.tools(), shell.tools(), skills.tools(), tasks.tools())}
