@@ -68,9 +68,6 @@ class Change:
     def event(self, type: str, task: Task, **payload: Any) -> None:
         self._recorded.append(projects.event(self.project, type, task_id=task.id, **payload))
 
-    def record(self, event: Event) -> None:
-        self._recorded.append(event)
-
     def save(self) -> None:
         """Everything, and what follows from it."""
         self._settle()

@@ -32,7 +32,7 @@ def add(project_id: str, entry: dict[str, Any]) -> str:
             }
         )
         _renumber(project_id, column_id, at)
-        change.record(projects.event(change.project, "project_updated", fields=["columns"]))
+        projects.write(change.project, [projects.event(change.project, "project_updated", fields=["columns"])])
     return column_id
 
 
@@ -50,7 +50,7 @@ def update(project_id: str, column_id: str, fields: dict[str, Any]) -> None:
         BoardColumn.update(**changes, version=row.version + 1).where(BoardColumn.id == column_id).execute()
         if position is not None:
             _renumber(project_id, column_id, position)
-        change.record(projects.event(change.project, "project_updated", fields=["columns"]))
+        projects.write(change.project, [projects.event(change.project, "project_updated", fields=["columns"])])
 
 
 def remove(project_id: str, column_id: str, move_to: str | None = None) -> None:
@@ -67,7 +67,7 @@ def remove(project_id: str, column_id: str, move_to: str | None = None) -> None:
                 change.move(change.task(task_id), goal, f"column {row.name} was removed", by_server=True)
         change.store()
         BoardColumn.delete().where(BoardColumn.id == column_id).execute()
-        change.record(projects.event(change.project, "project_updated", fields=["columns"]))
+        projects.write(change.project, [projects.event(change.project, "project_updated", fields=["columns"])])
 
 
 def get(project_id: str, column_id: str | None) -> BoardColumn:

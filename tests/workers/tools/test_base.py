@@ -96,7 +96,13 @@ def test_the_loops_own_tools_are_described():
 def test_what_a_takeover_may_do_is_declared(setting):
     setting(SANDBOX="bwrap")
     effects = {name: each.effect for name, each in registry.tools().items()}
-    assert {name for name, effect in effects.items() if effect == "pure"} == {"read", "ls", "find", "grep"}
+    assert {name for name, effect in effects.items() if effect == "pure"} == {
+        "read",
+        "ls",
+        "find",
+        "grep",
+        "list_tasks",
+    }
     assert effects["bash"] == "idempotent"
     setting(SANDBOX="none")
     assert registry.tools()["bash"].effect == "unsafe"
