@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import marshmallow as ma
+
 from api import blueprint
 from api.schemas import AnswerSchema
 
 
 class OlderSchema(AnswerSchema):
     """An object in the spelling of the older clients."""
+
+    class Meta:
+        unknown = ma.INCLUDE
 
 
 class Aliases(blueprint.Blueprint):
