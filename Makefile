@@ -53,7 +53,6 @@ lock: ## Pin the newest versions that setup.cfg allows
 
 test: install-dev system-packages ## Install what the tests need and pass them
 	@$(BIN)/python -m pytest -n 2 --ignore tests/storm --cov --cov-report=term:skip-covered
-	@$(BIN)/python -m pytest tests/storm  # alone: some of its bars are times
 
 SYSTEM_PACKAGES = $(shell command -v bwrap >/dev/null || echo bubblewrap) \
   $(shell command -v redis-server >/dev/null || echo redis-server) \
