@@ -43,7 +43,7 @@ def test_every_operation_is_named_after_its_view_and_explained(app, document):
 
 def test_every_route_below_v1_is_documented(app, document):
     rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/v1")]
-    paths = {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) for rule in rules}
+    paths = {re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", r"{\1}", rule.rule) for rule in rules}
     assert paths == document["paths"].keys()
 
 
