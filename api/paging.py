@@ -12,7 +12,7 @@ from flask import request
 from marshmallow import fields
 
 from api.schemas import query_integer
-from models.errors import Invalid
+from models import cursors
 
 DEFAULT, MOST = 50, 200
 
@@ -43,7 +43,7 @@ def decode(cursor: str | None) -> str | None:
     except ValueError:
         key = ""
     if not key.isprintable() or encode(key) != cursor:
-        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
+        raise cursors.bad()
     return key
 
 

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models import agent_chats, database
-from models.errors import Invalid
+from models import agent_chats, cursors, database
 from models.run_views import COUNTED, usage
 from models.step_views import decoded
 
@@ -24,6 +23,7 @@ OVER = {status: (status,) for status in ("completed", "failed", "cancelled")}
 LIVE["all"], OVER["all"] = LIVE["active"], sum(OVER.values(), ())
 SHOWN = {stored: status for status in ("queued", "running", "waiting") for stored in LIVE[status]}
 PLACE = re.compile(r"(\d{1,15})\.(?:chat_[0-9a-z]{26}|(run_[0-9a-z]{26})\.([A-Za-z0-9_-]{1,64}))")
+FIRST_CHAT = "chat_" + 26 * "0"  # no id of a chat is smaller
 ORDER = "last_activity_at DESC, run_id DESC, step_key DESC"
 COLUMNS = (
     "v.run_id, v.step_key, v.epoch, v.n, v.agent_id, v.status, v.owner, v.model, v.attempt, v.error, v.usage,"
@@ -61,10 +61,10 @@ def page(filters: Filters, limit: int, after: str | None = None) -> list[dict[st
     """Up to `limit` sessions beyond place `after`; of those of one moment chats come first. Raises Invalid."""
     found = PLACE.fullmatch(after) if after else None
     if after and found is None:
-        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
+        raise cursors.bad()
     chats, steps = [], []
     if filters.kind != "step":
-        chats = agent_chats.page(filters, limit, f"{found[1]}.chat_" if found and found[2] else after)
+        chats = agent_chats.page(filters, limit, f"{found[1]}.{FIRST_CHAT}" if found and found[2] else after)
     if filters.kind != "chat":
         beyond = (int(found[1]), found[2], found[3]) if found and found[2] else (found and int(found[1]) + 1, "", "")
         steps = _steps(filters, limit, beyond if found else None)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from models import chats, database, events, text_search
+from models import chats, cursors, database, events, text_search
 from models.chats import ChatMessage, ChatSession, MessageStatus, SessionStatus
-from models.errors import Invalid
+from models.run_views import COUNTED
+from models.run_views import usage as as_usage
 
-COUNTERS = ("input_tokens", "output_tokens", "cache_read_tokens", "cost_usd", "llm_calls", "tool_calls")
 ACTIVE = (SessionStatus.READY, SessionStatus.RUNNING)
 STREAMED = ("agent_output", "agent_thinking", "tool_call_start", "tool_call_end", "chat_turn_resumed")
 SESSION = (
@@ -25,13 +25,7 @@ MESSAGE = (
 
 def session(row: ChatSession) -> dict[str, Any]:
     """The Session object."""
-    return {name: getattr(row, name) for name in SESSION} | {"usage": with_total(row)}
-
-
-def with_total(row: ChatSession) -> dict[str, float]:
-    """The usage object of a session."""
-    figures = {name: getattr(row, name) for name in COUNTERS}
-    return figures | {"total_tokens": row.input_tokens + row.output_tokens}
+    return {name: getattr(row, name) for name in SESSION} | {"usage": as_usage(row.__data__)}
 
 
 def message(row: ChatMessage) -> dict[str, Any]:
@@ -102,13 +96,12 @@ def tool_call(
 
 def usage(row: ChatMessage) -> dict[str, float]:
     """What the calls of a message have used, those that are stored."""
-    sums = ", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in COUNTERS[:4])
+    sums = ", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in COUNTED[:4])
     sql = f"SELECT {sums}, count(*) AS llm_calls FROM llm_calls WHERE session_id = ? AND message_id = ?"
     found = database.rows(sql, (row.session_id, row.id))[0]
     calls = "SELECT count(*) FROM tool_uses WHERE session_id = ? AND message_id = ? AND status = 'done'"
     found["tool_calls"] = database.execute(calls, (row.session_id, row.id)).fetchone()[0]
-    figures = {name: float(value) if name == "cost_usd" else int(value) for name, value in found.items()}
-    return figures | {"total_tokens": figures["input_tokens"] + figures["output_tokens"]}
+    return as_usage({name: float(value) if name == "cost_usd" else int(value) for name, value in found.items()})
 
 
 # --- lists ---
@@ -127,7 +120,7 @@ def page(
     where, params = _conditions(status, agent_id, project_id, q)
     if cursor is not None:
         where.append("(last_activity_at, id) < (?, ?)")
-        params += place(cursor)
+        params += cursors.moment_and_id(cursor, chats.PREFIX)
     condition = " AND ".join(where or ["1 = 1"])
     return ChatSession.fetch(f"{condition} ORDER BY last_activity_at DESC, id DESC LIMIT ?", (*params, limit))
 
@@ -161,11 +154,3 @@ def _conditions(
 def key(row: ChatSession) -> str:
     """The cursor of a session."""
     return f"{row.last_activity_at}.{row.id}"
-
-
-def place(cursor: str) -> tuple[int, str]:
-    """What a cursor stands for. Raises Invalid."""
-    moment, _, session_id = cursor.partition(".")
-    if not moment.isdigit() or len(moment) > 15 or not session_id.startswith(chats.PREFIX):
-        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
-    return int(moment), session_id

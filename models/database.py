@@ -173,6 +173,11 @@ def _placeholders(sql: str) -> str:
     return sql.replace("%", "%%").replace("?", "%s")
 
 
+def literal(text: str) -> str:
+    r"""The text in a pattern of LIKE ... ESCAPE '\', where nothing in it is special."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
 def rows(sql: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
     """The result of hand-written SQL as one dict per row."""
     cursor = execute(sql, params)

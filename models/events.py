@@ -187,7 +187,7 @@ def last(stream: str, limit: int, step_id: str | None = None, without: Sequence[
 
 def like_pattern(name: str) -> str:
     """`run_*` as a LIKE pattern."""
-    return name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%").replace("*", "%")
+    return database.literal(name).replace("*", "%")
 
 
 def numbered_after(position: int, limit: int = 500) -> list[dict]:

@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 
-from models import database
-from models.errors import Invalid
+from models import cursors, database
 
 COLUMNS = (
     *("id", "run_id", "epoch", "step_key AS step_id", "attempt", "turn", "session_id", "message_id", "agent_id"),
@@ -20,7 +19,6 @@ COLUMNS = (
 )
 EQUALITIES = ("run_id", "agent_id", "pipeline_id", "project_id", "provider", "model", "status", "http_status")
 STEP_SESSION = re.compile(r"(run_[0-9a-z]{26})_(.+)")  # the agent session of a step
-PLACE = re.compile(r"(\d{1,15})\.(llm_[0-9a-z]{26})")  # of a call in the ledger: created_at, id
 QUARTER_MS = 900_000  # every time zone of today is a whole number of these away from UTC
 MOST_GROUPS = 1_000
 QUARTERS_PER_DAY = 96
@@ -67,7 +65,7 @@ def page(filters: Filters, limit: int, before: str | None = None) -> list[dict[s
     where, params = _where(filters)
     if before is not None:
         where.append("(created_at, id) < (?, ?)")
-        params += _place(before)
+        params += cursors.moment_and_id(before, "llm_")
     sql = f"SELECT {', '.join(COLUMNS)} FROM llm_calls WHERE {' AND '.join(where)}"
     rows = database.rows(f"{sql} ORDER BY created_at DESC, id DESC LIMIT {limit}", params)
     return [_shown(row) for row in rows]
@@ -76,13 +74,6 @@ def page(filters: Filters, limit: int, before: str | None = None) -> list[dict[s
 def place(row: dict[str, Any]) -> str:
     """Where a call stands in the ledger: the cursor of the page after it."""
     return f"{row['created_at']}.{row['id']}"
-
-
-def _place(text: str) -> tuple[int, str]:
-    found = PLACE.fullmatch(text)
-    if found is None:
-        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
-    return int(found[1]), found[2]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

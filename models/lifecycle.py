@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models import database
-from models.errors import Invalid
+from models import cursors, database
 from models.events import IN_TIMELINE, IS_SELDOM, SELDOM, TIMELINE
 from models.ledger import STEP_SESSION
 
@@ -104,7 +103,7 @@ def _walk(index: str, condition: str) -> str:
 def _parts(text: str) -> tuple[int, str, int]:
     found = PLACE.fullmatch(text)
     if found is None:
-        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
+        raise cursors.bad()
     return int(found[1]), found[2], int(found[3])
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from models import boards, database, projects, task_views
-from models.errors import Invalid
+from models import boards, cursors, database, projects, task_views
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.tasks import Dependency, Task
 
@@ -47,13 +46,10 @@ def page(limit: int, cursor: str | None, status: str | None, q: str | None) -> l
     where, params = ["status = ?" if status else "status <> ?"], [status or "archived"]
     if q:
         where.append("lower(name) LIKE ? ESCAPE '\\'")
-        params.append(f"%{task_views.plain(q.lower())}%")
+        params.append(f"%{database.literal(q.lower())}%")
     if cursor is not None:
-        moment, _, project_id = cursor.partition(".")
-        if not moment.isdigit() or len(moment) > 15 or not project_id.startswith(projects.PREFIX):
-            raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
         where.append("(updated_at, id) < (?, ?)")
-        params += [int(moment), project_id]
+        params += cursors.moment_and_id(cursor, projects.PREFIX)
     return Project.fetch(f"{' AND '.join(where)} ORDER BY updated_at DESC, id DESC LIMIT ?", (*params, limit))
 
 

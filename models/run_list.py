@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from models import database, text_search
-from models.errors import Invalid
+from models import cursors, database, text_search
 from models.run_views import COLUMNS
 
 NONE = "none"  # as a filter: runs without a project, without a parent
@@ -59,7 +58,7 @@ def page(filters: Filters, limit: int, before: str | None = None, outputs: bool 
     Raises Invalid if `before` is not the id of a run.
     """
     if before is not None and not RUN_ID.fullmatch(before):
-        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
+        raise cursors.bad()
     columns = f"{LISTED}, r.outputs" if outputs else LISTED
     sql, params = _union(filters, before, columns, f"ORDER BY place DESC LIMIT {limit}")
     return sorted(database.rows(sql, params), key=itemgetter("id"), reverse=True)[:limit]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ def page(limit: int, after: str | None, q: str | None = None, agent_id: str | No
     where, params = ["s.name_key > ?"], [after or ""]
     if q:
         where.append("(s.name_key LIKE ? ESCAPE '\\' OR lower(s.description) LIKE ? ESCAPE '\\')")
-        params += ["%" + re.sub(r"([\\%_])", r"\\\1", q.lower()) + "%"] * 2
+        params += [f"%{database.literal(q.lower())}%"] * 2
     if agent_id:
         where.append("s.id IN (SELECT secret_id FROM secret_grants WHERE agent_id = ?)")
         params.append(agent_id)

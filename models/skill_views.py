@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from models import database, skill_grants, skills
@@ -38,15 +37,11 @@ def page(
         params.append(scope)
     if tag:
         where.append("v.tags LIKE ? ESCAPE '\\'")
-        params.append(_pattern(dumps(tag)))
+        params.append(f"%{database.literal(dumps(tag))}%")
     if q:
         where.append("(s.name LIKE ? ESCAPE '\\' OR lower(v.description) LIKE ? ESCAPE '\\')")
-        params += [_pattern(q.lower())] * 2
+        params += [f"%{database.literal(q.lower())}%"] * 2
     return _objects(f"WHERE {' AND '.join(where)} ORDER BY s.name LIMIT ?", [*params, limit], content)
-
-
-def _pattern(part: str) -> str:
-    return "%" + re.sub(r"([\\%_])", r"\\\1", part) + "%"
 
 
 def one(name: str, number: int | None = None) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from models import database, tasks
+from models import cursors, database, tasks
 from models.boards import Board
-from models.errors import Invalid
 from models.tasks import Task, TaskEvent, TaskRun
 
 TASK = (
@@ -16,11 +15,6 @@ TASK = (
     *("work_type", "completed_stages", "spec_review_status", "spec_review_notes", "quality_review_status"),
     *("quality_review_notes", "blocked_reason", "version", "created_at", "updated_at", "completed_at"),
 )
-
-
-def plain(text: str) -> str:
-    """A text for LIKE, with nothing special in it."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def one(row: Task) -> dict[str, Any]:
@@ -85,8 +79,8 @@ def page(
         where.append("parent_task_id IS NULL" if parent == "none" else "parent_task_id = ?")
         params += [] if parent == "none" else [parent]
     for column_name, pattern in (
-        ("tags", tag and f'%"{plain(tag)}"%'),
-        ("lower(title)", q and f"%{plain(q.lower())}%"),
+        ("tags", tag and f'%"{database.literal(tag)}"%'),
+        ("lower(title)", q and f"%{database.literal(q.lower())}%"),
     ):
         if pattern:
             where.append(f"{column_name} LIKE ? ESCAPE '\\'")
@@ -124,7 +118,7 @@ def _place(cursor: str | None) -> tuple[int, int, str]:
     column_at, _, rest = cursor.partition(".")
     position, _, task_id = rest.partition(".")
     if not (column_at.isdigit() and position.isdigit() and task_id.startswith("task_") and len(cursor) < 100):
-        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
+        raise cursors.bad()
     return int(column_at), int(position), task_id
 
 

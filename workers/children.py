@@ -5,6 +5,7 @@ from __future__ import annotations
 from models import config, runs
 from models.errors import ChildFailed, ConfigError
 from models.events import Event
+from models.run_views import COUNTED
 from models.runs import Run
 from models.status import TERMINAL, RunStatus, StepStatus
 from pipelines import personas, plan, results, template
@@ -13,7 +14,7 @@ from pipelines.state import Visit
 from workers import runs as commands
 from workers import walks
 from workers.agent import prompt
-from workers.walks import COUNTERS, Walk
+from workers.walks import Walk
 
 MAX_DEPTH = 5  # pipelines inside pipelines
 
@@ -74,7 +75,7 @@ def settle_ended(walk: Walk) -> None:
 
 def _settle(walk: Walk, visit: Visit, child: Run) -> None:
     walk.answered.append(f"child.{child.id}")
-    walk.add = {name: walk.add.get(name, 0) + getattr(child, name) for name in COUNTERS}
+    walk.add = {name: walk.add.get(name, 0) + getattr(child, name) for name in COUNTED}
     visit.usage = walks.usage(child)
     walk.state.touch(visit)
     step, outputs = walk.state.step(visit), child.outputs or {}

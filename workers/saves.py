@@ -9,6 +9,7 @@ from models import approvals, budgets, database, outbox, runs, text_search, visi
 from models.base import now_ms
 from models.errors import NeedsPerson
 from models.events import Event
+from models.run_views import COUNTED
 from models.runs import Run
 from models.status import TERMINAL, RunStatus, StepStatus
 from pipelines import plan, template
@@ -16,7 +17,7 @@ from pipelines.state import OPEN, Visit
 from workers import broker, walks
 from workers.agent import prompt, settings
 from workers.publisher import publisher
-from workers.walks import COUNTERS, Walk, as_event, count, event, usage
+from workers.walks import Walk, as_event, count, event, usage
 
 ENDS = {RunStatus.COMPLETED: "run_complete", RunStatus.FAILED: "run_failed"}
 WORKING = (RunStatus.RUNNING,)
@@ -67,7 +68,7 @@ def save(
 def _refresh_counters(run: Run) -> None:
     """Other branches count on the row without planning, so the copy's counters may be behind."""
     stored = runs.get(run.id)
-    for name in COUNTERS:
+    for name in COUNTED:
         setattr(run, name, getattr(stored, name))
 
 

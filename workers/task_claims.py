@@ -7,7 +7,7 @@ from typing import Any
 
 from models import database, settings, tasks
 from models.boards import DONE
-from models.errors import Conflict, LeaseLost, NotFound
+from models.errors import Conflict, NotFound
 from models.tasks import Task
 from workers.boards import Change, changing
 from workers.tasks import held, refuse_other_holder
@@ -124,14 +124,9 @@ def claimable(
         params.append(work_type)
     for tag in tags:
         where.append("t.tags LIKE ? ESCAPE '\\'")
-        params.append(f"%{_quoted(tag)}%")
+        params.append(f'%"{database.literal(tag)}"%')
     sql = f"SELECT t.id FROM tasks t WHERE {' AND '.join(where)} ORDER BY t.priority, t.column_position, t.id LIMIT ?"
     return [row[0] for row in database.execute(sql, (*params, limit)).fetchall()]
-
-
-def _quoted(tag: str) -> str:
-    """A tag as it stands in the list, for LIKE."""
-    return '"' + tag.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + '"'
 
 
 def renew(
@@ -176,7 +171,7 @@ def expire() -> None:
     for project_id, task_id in found:
         try:
             _expire(project_id, task_id)
-        except (NotFound, LeaseLost):
+        except NotFound:  # it was deleted meanwhile
             continue
 
 

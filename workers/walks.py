@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 
 import structlog
 
-from models import database, runs, snapshots, visits
+from models import database, run_views, runs, snapshots, visits
 from models.base import now_ms
 from models.errors import NeedsPerson, StaleState, Unavailable
 from models.events import Event
+from models.run_views import COUNTED
 from models.runs import Run, RunInput
 from models.status import StepStatus
 from pipelines import catalog
@@ -36,7 +37,6 @@ T = TypeVar("T")
 RETRY_SECONDS = 0.5
 MAX_SHOWN_CHARS = 64 * 1024  # of one output in an event
 VISIT_FIELDS = [item.name for item in dataclass_fields(Visit)]
-COUNTERS = ("input_tokens", "output_tokens", "cache_read_tokens", "cost_usd", "llm_calls", "tool_calls")
 
 
 @dataclass(slots=True)
@@ -162,8 +162,7 @@ def count(run: Run, add: dict[str, float] | None) -> None:
 
 def attempt_usage(hold: Hold, add: dict[str, float] | None = None) -> dict[str, float]:
     """The usage object of an attempt, `add` included."""
-    figures = {name: hold.used[name] + (add or {}).get(name, 0) for name in COUNTERS}
-    return figures | {"total_tokens": figures["input_tokens"] + figures["output_tokens"]}
+    return run_views.usage({name: hold.used[name] + (add or {}).get(name, 0) for name in COUNTED})
 
 
 def patiently(hold: Hold, write: Callable[[], T]) -> T:
@@ -229,5 +228,4 @@ def recorded_turns(run: Run, visit: Visit) -> int:
 
 def usage(run: Run) -> dict[str, float]:
     """The usage object of a run."""
-    figures = {name: getattr(run, name) for name in COUNTERS}
-    return figures | {"total_tokens": run.input_tokens + run.output_tokens}
+    return run_views.usage({name: getattr(run, name) for name in COUNTED})

@@ -16,7 +16,7 @@ from api.paging import PageSchema, decode, link
 from api.schemas import MAX_SAFE, AnswerSchema, CommaList, RequestSchema, query_integer
 from api.sse import hub
 from api.streams import Stream
-from models import events, run_views, tokens
+from models import cursors, events, run_views, tokens
 from models.errors import Invalid
 
 blueprint = Blueprint("events", "events", url_prefix="/v1", description="What happened and what happens")
@@ -126,7 +126,7 @@ class EventTickets(MethodView):
 def number(key: str | None) -> int:
     """The number in a cursor. Raises Invalid."""
     if key and not re.fullmatch(r"\d{1,15}", key):
-        raise Invalid("The cursor is not one of ours", errors={"cursor": ["not a cursor"]})
+        raise cursors.bad()
     return int(key or 0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from workers.tools import base as tools
 SAME_CALL_LIMIT = 5  # the same call with the same result: a warning, and at the next one the end
 
 
-class Conversation:
+class Conversation(ABC):
     """`name` is what errors call it."""
 
     def __init__(
@@ -58,9 +59,9 @@ class Conversation:
 
     # --- the subclass's ---
 
+    @abstractmethod
     def request(self, number: int, model: str) -> Request:
         """What the model is asked in turn `number`."""
-        raise NotImplementedError
 
     def works_on(self, turn: Turn) -> bool:
         """Whether the turn's tool calls are to be run."""
@@ -70,13 +71,13 @@ class Conversation:
         """(whether a tool call of the turn ends the work, what it comes to: None to go on)."""
         return False, None
 
+    @abstractmethod
     def conclude(self, turn: Turn) -> Any:
         """What a turn without tool calls comes to; None to go on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask_person(self, kind: str, use: dict[str, Any]) -> str:
         """A call that needs a person: `tool` may it run at all, `effect` whether it has run. The result, or raises."""
-        raise NotImplementedError
 
     # --- tools ---
 
