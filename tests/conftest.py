@@ -29,17 +29,41 @@ def postgres_url() -> str:
     return servers.start_postgres(_folder)
 
 
+def migrated(url: str) -> None:
+    database.init(url)
+    schema.migrate()
+    database.db.obj.close_all()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory) -> Path:
+    """A migrated database, to be copied: that is faster than to migrate each test's own."""
+    path = tmp_path_factory.mktemp("template") / "djinnbot.sqlite3"
+    migrated(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url) -> str:
+    """The same in the session's cluster."""
+    url = servers.fresh_database(postgres_url)
+    migrated(url)
+    return url.partition("?")[0].rpartition("/")[2]
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request, tmp_path, monkeypatch):
     """An empty, migrated database of each kind, and a data folder of the test's own."""
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     monkeypatch.setenv("SCRIPTED_REPLIES", str(tmp_path / "replies.yml"))
     if request.param == "postgres":
-        url = servers.fresh_database(request.getfixturevalue("postgres_url"))
+        template = request.getfixturevalue("postgres_template")
+        url = servers.fresh_database(request.getfixturevalue("postgres_url"), template)
         monkeypatch.setenv("DATABASE_URL", url)
     config.get.cache_clear()
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), config.get().sqlite_path)
     database.init()
-    schema.migrate()
     yield request.param
     database.db.obj.close_all()
     config.get.cache_clear()

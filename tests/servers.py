@@ -60,11 +60,11 @@ def _postgres_user(folder: Path, home: Path) -> tuple[str, list[str]]:
     return "postgres", ["runuser", "-u", "postgres", "--"]
 
 
-def fresh_database(url: str) -> str:
-    """An empty database on the cluster; returns its URL."""
+def fresh_database(url: str, template: str = "template1") -> str:
+    """A database on the cluster, a copy of `template`; returns its URL."""
     name = f"test_{next(_databases)}_{os.getpid()}"
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     return url.replace("/postgres?", f"/{name}?")
 
 

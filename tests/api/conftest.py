@@ -48,8 +48,20 @@ def forget() -> None:
     probes.forget()
 
 
+@pytest.fixture(scope="session")
+def made_app():
+    """Making one takes a third of a second; it keeps nothing of a request."""
+    return create_app(start=False)
+
+
 @pytest.fixture
-def app(settings):
+def app(settings, made_app):
+    return made_app
+
+
+@pytest.fixture
+def own_app(settings):
+    """One that a test may change."""
     return create_app(start=False)
 
 

@@ -184,10 +184,10 @@ def test_no_path_is_redirected(api):
     assert api.get("/v1//runs").status_code == 404
 
 
-def test_a_bug_shows_only_an_id_that_is_in_the_log(app, settings, capsys):
-    app.add_url_rule("/bug", "bug", lambda: 1 / 0)
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    answer = app.test_client().get("/bug", headers=AUTH)
+def test_a_bug_shows_only_an_id_that_is_in_the_log(own_app, capsys):
+    own_app.add_url_rule("/bug", "bug", lambda: 1 / 0)
+    own_app.config["PROPAGATE_EXCEPTIONS"] = False
+    answer = own_app.test_client().get("/bug", headers=AUTH)
     assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
     assert "ZeroDivision" not in answer.text
     assert answer.json["error_id"] in capsys.readouterr().out

@@ -87,10 +87,10 @@ def test_every_view_declares_its_scope(app):
         assert {getattr(one, "scope", None) for one in views} <= known, endpoint
 
 
-def test_a_route_that_declares_nothing_needs_an_admin(app):
-    app.add_url_rule("/new", "new", lambda: "x")
+def test_a_route_that_declares_nothing_needs_an_admin(own_app):
+    own_app.add_url_rule("/new", "new", lambda: "x")
     read = headers(tokens.create("r", "read")[1])
-    client = app.test_client()
+    client = own_app.test_client()
     assert [client.get("/new", headers=sent).status_code for sent in ({}, read, AUTH)] == [401, 403, 200]
 
 
