@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.conftest import anyone, api, app, publishing, run_id, settings  # noqa: F401
+from tests.api.conftest import anyone, api, app, made_app, own_app, publishing, run_id, settings  # noqa: F401
 from tests.platform import running
 
 
