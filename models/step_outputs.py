@@ -46,12 +46,13 @@ def output(
     shown = {name: step[name] for name in ("run_id", "step_id", "status", "epoch", "visit", "attempt", "outputs")}
     shown |= {name: step[name] for name in ("error", "error_code", "started_at", "completed_at")}
     if found is None:
-        return shown | _text(Slice("", 0), offset, None)
+        return shown | _text(Slice("", 0), offset, None) | {"artifacts": []}
     visit, row, span = found
     if attempt is not None or item_index is not None:
         shown |= {name: row[name] for name in ("error", "error_code", "attempt", "started_at", "completed_at")}
         shown |= {"visit": visit["visit"], "status": step_views.attempt_status(visit, row)}
         shown["outputs"] = decoded(row["outputs"], {})
+    shown["artifacts"] = decoded(row.get("artifacts"), [])
     return shown | _text(cut(span, offset, length), offset, decoded(row.get("structured")))
 
 
@@ -78,7 +79,6 @@ def _text(piece: Slice, offset: int, value: Any) -> dict[str, Any]:
         "raw_output": piece.text if piece.length else None,
         "raw_output_length": piece.length,
         "raw_output_truncated": not whole,
-        "artifacts": [],
     }
 
 

@@ -46,6 +46,7 @@ class VisitRow(Model):
     variables = JSONField(null=True)
     outputs = JSONField(null=True)
     structured = JSONField(null=True)
+    artifacts = JSONField(null=True)  # [{path, size, sha256, action}] of the files it changed
     result = peewee.TextField(null=True)
     error = peewee.TextField(null=True)
     error_code = peewee.TextField(null=True)

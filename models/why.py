@@ -29,6 +29,7 @@ VISITS = (
     " LEFT JOIN approvals a ON a.id = v.approval_id AND a.status = 'pending'"
     " WHERE v.run_id = ? AND v.epoch = ? ORDER BY v.n"
 )
+PAUSED = "SELECT data FROM events WHERE stream = ? AND type = 'run_paused' ORDER BY seq DESC LIMIT 1"
 
 Row = dict[str, Any]
 Reason = dict[str, Any]
@@ -77,7 +78,10 @@ def _finished(run: Run) -> Reason:
 
 def _pause(run: Run) -> Iterator[Reason]:
     if run.status_reason == "user":
-        yield _reason("paused_by_user", "A person paused the run; resume it", since=run.paused_at)
+        said = next((orjson.loads(row["data"]) for row in database.rows(PAUSED, (run.id,))), {})
+        comment = f" ({said['comment']})" if said.get("comment") else ""
+        message = f"{said.get('by') or 'A person'} paused the run{comment}; resume it"
+        yield _reason("paused_by_user", message, since=run.paused_at, comment=said.get("comment"), by=said.get("by"))
 
 
 # --- one visit ---

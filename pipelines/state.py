@@ -51,6 +51,7 @@ class Visit:
     variables: dict | None = None
     outputs: dict[str, str] | None = None
     structured: Any = None
+    artifacts: list[dict] | None = None
     result: str | None = None
     error: str | None = None
     error_code: str | None = None

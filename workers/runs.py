@@ -144,7 +144,7 @@ def _pause(walk: Walk, reason: str | None, by: str | None) -> None:
                 _pause(child, reason, by)
     if run.status == RunStatus.PAUSED and run.status_reason == "user":
         return
-    paused = walks.event(run, "run_paused", reason="user", approval_id=None)
+    paused = walks.event(run, "run_paused", reason="user", approval_id=None, comment=reason, by=by)
     changes = {"status_reason": "user", "paused_at": run.paused_at or now_ms()}
     to = None if run.status == RunStatus.PAUSED else RunStatus.PAUSED
     place = {"at_status": saves.OR_PAUSED, "at_epoch": run.epoch, "at_version": walk.state.version}

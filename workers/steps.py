@@ -121,7 +121,7 @@ def _complete(walk: Walk, hold: Hold, answer: Answer, pending: list[Event]) -> V
         add, visit.model = answer.last.add, answer.last.model
     visit.usage = walks.attempt_usage(hold, add)
     visit.completed_at = now_ms()
-    visit.structured = answer.structured
+    visit.structured, visit.artifacts = answer.structured, answer.artifacts
     duration = visit.completed_at - visit.started_at
     done = walks.event(
         walk.run,

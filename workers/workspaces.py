@@ -6,8 +6,11 @@ link to it. Copies run in native threads, since they would block the hub.
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import gevent
@@ -15,6 +18,8 @@ import gevent
 from models import config
 
 MAX_BYTES = 2 * 1024**3  # a larger workspace is not kept
+MOST_CHANGES = 500  # files that a step is said to have changed
+OURS = frozenset({".git", ".djinnbot"})
 
 
 class TooBig(Exception):
@@ -56,6 +61,17 @@ def restore(run_id: str, name: str | None) -> None:
     _in_thread(_restore, folder(run_id), _path(name) if name else None)
 
 
+def changes(run_id: str, name: str) -> list[dict[str, str | int | None]]:
+    """Files that differ from snapshot `name`, by path: `{path, size, sha256, action}`; [] if it was not kept.
+
+    `action` is created, modified or deleted; of a deleted file size and sha256 are None. Links and the folders of
+    OURS are left out.
+    """
+    if not _path(name).exists():
+        return []
+    return _in_thread(_changes, folder(run_id), _path(name))
+
+
 def remove(run_id: str) -> None:
     """Deletes the workspace and its snapshots."""
     for path in (folder(run_id), snapshots_of(run_id)):
@@ -69,8 +85,8 @@ def find(run_id: str, epoch: int, n: int) -> str | None:
     return next((name for name in names if _path(name).exists()), None)
 
 
-def _in_thread(work, *args) -> None:
-    gevent.get_hub().threadpool.apply(work, args)
+def _in_thread(work, *args):
+    return gevent.get_hub().threadpool.apply(work, args)
 
 
 def _take(source: Path, target: Path) -> None:
@@ -123,3 +139,36 @@ def _restore(target: Path, source: Path | None) -> None:
     target.mkdir(parents=True)
     if source is not None:
         _copy_tree(source, target, None)
+
+
+def _changes(now: Path, before: Path) -> list[dict[str, str | int | None]]:
+    old, new = dict(_files(before)), dict(_files(now))
+    paths = sorted(path for path in old.keys() | new.keys() if not _same_file(old.get(path), new.get(path)))
+    return [_change(path, old.get(path), new.get(path)) for path in paths[:MOST_CHANGES]]
+
+
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
+    for where, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in OURS]
+        for path in (Path(where) / name for name in names):
+            if path.is_file() and not path.is_symlink():
+                yield str(path.relative_to(root)), path
+
+
+def _same_file(old: Path | None, new: Path | None) -> bool:
+    if old is None or new is None:
+        return False
+    return _same(new.lstat(), old) or filecmp.cmp(old, new, shallow=False)
+
+
+def _change(path: str, old: Path | None, new: Path | None) -> dict[str, str | int | None]:
+    if new is None:
+        return {"path": path, "size": None, "sha256": None, "action": "deleted"}
+    with new.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "path": path,
+        "size": new.stat().st_size,
+        "sha256": digest,
+        "action": "modified" if old else "created",
+    }

@@ -124,9 +124,11 @@ class StepDetailSchema(StepSchema):
 
 
 class ArtifactSchema(AnswerSchema):
+    """A file that the step changed; of a deleted one there is neither size nor sha256."""
+
     path = fields.Str()
-    size = fields.Int()
-    sha256 = fields.Str()
+    size = fields.Int(allow_none=True)
+    sha256 = fields.Str(allow_none=True)
     action = fields.Str(metadata={"enum": ["created", "modified", "deleted"]})
 
 

@@ -38,7 +38,7 @@ def run_id(server):
 
 def test_a_run_is_paused_and_resumed(djinnbot, run_id):
     assert djinnbot("runs", "pause", run_id, "--reason", "Wait").strip() == f"{run_id} paused"
-    assert "paused_by_user: A person paused the run" in djinnbot("runs", "why", run_id)
+    assert "paused the run (Wait); resume it" in djinnbot("runs", "why", run_id)
     assert djinnbot("runs", "resume", run_id).strip() == f"{run_id} pending"
 
 

@@ -146,6 +146,13 @@ def test_attempts_are_listed_oldest_first_and_usage_is_their_sum(api, url, spoke
     assert step["usage"]["input_tokens"] == 7
 
 
+def test_the_files_that_a_step_changed_are_its_artifacts(api, url, run_id):
+    changed = [{"path": "a.txt", "size": 2, "sha256": "ab", "action": "created"}]
+    factories.visit(run_id, "FIX", attempt=1, first_seq=1, status="completed", artifacts=changed)
+    assert output(api, url)["artifacts"] == changed
+    assert api.get(f"{url}/TEST/output").json["artifacts"] == []
+
+
 def test_the_output_is_what_the_latest_attempt_said_so_far(api, url, spoken):
     found = output(api, url)
     assert (found["raw_output"], found["raw_output_length"], found["attempt"]) == ("Hello world", 11, 2)

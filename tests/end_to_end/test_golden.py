@@ -89,6 +89,22 @@ class TestStraight:
         assert len(run.run.outputs["x"]) == 499_999 and len(event["outputs"]["x"]) < 70_000
 
 
+class TestArtifacts:
+    WRITES = [{"tool_calls": [{"name": "write", "arguments": {"path": "a.txt", "content": "one"}}]}]
+    EDITS = [
+        {"tool_calls": [{"name": "write", "arguments": {"path": "a.txt", "content": "two"}}]},
+        {"tool_calls": [{"name": "bash", "arguments": {"command": "mkdir .git d; echo 1 >.git/x; ln -s ../a.txt d/l"}}]},
+    ]
+
+    def test_a_step_names_the_files_it_changed(self) -> None:
+        replies = {"FIX": [[*self.WRITES, *FIXED["FIX"]], [*self.EDITS, *FIXED["FIX"]]], "VALIDATE": [INVALID, VALID]}
+        run = Engine("bugfix", replies).finish()
+        first, again = (visit.artifacts for visit in run.of("FIX"))
+        assert [(made["path"], made["size"], made["action"]) for made in first] == [("a.txt", 3, "created")]
+        assert [(made["path"], made["action"]) for made in again] == [("a.txt", "modified")]
+        assert [visit.artifacts for visit in run.of("VALIDATE")] == [[], []]
+
+
 class TestRoutes:
     def test_a_passed_validation_ends_the_run(self) -> None:
         run = Engine("bugfix", FIXED | {"VALIDATE": [VALID]}).finish()

@@ -10,6 +10,7 @@ from pipelines import outputs as output_rules
 from pipelines import plan, structured
 from pipelines.definition import Step, fold
 from pipelines.state import Visit
+from workers import workspaces
 from workers.agent import work_files
 from workers.agent.budget import Budget
 from workers.agent.conversation import Conversation, question
@@ -33,6 +34,7 @@ class Answer:
     outputs: dict[str, str]
     verdict: plan.Verdict
     structured: Any = None
+    artifacts: list[dict] | None = None  # files that the attempt changed
     last: Turn | None = None  # the turn that has not been stored yet
     journal: Journal | None = None
 
@@ -108,6 +110,13 @@ class Attempt(Conversation):
             return {}
         return work_files.written(self.walk.workspace, self.step, self._extra, self.visit.started_at)
 
+    def _artifacts(self) -> list[dict] | None:
+        if not self.toolbox.specs:
+            return None
+        name = workspaces.snapshot_name(self.walk.run.id, self.walk.run.epoch, self.visit.n)
+        changed = workspaces.changes(self.walk.run.id, name)
+        return [{**change, "path": self.feed.redactor.clean(change["path"])} for change in changed]
+
     def _conclude_structured(self, turn: Turn, text: str) -> Answer | None:
         if turn.finish_reason == "length":
             self.max_output_tokens = 2 * (self.max_output_tokens or 2048)
@@ -135,7 +144,7 @@ class Attempt(Conversation):
         if verdict.allowed:
             return self._repair(turn, output_rules.unmatched_message(self.step, verdict.result), call)
         self._refuse(turn, verdict)
-        return Answer(self._filled(outputs), verdict, value, None if turn.stored else turn, self.journal)
+        return Answer(self._filled(outputs), verdict, value, self._artifacts(), None if turn.stored else turn, self.journal)
 
     def _bad_list(self, outputs: dict[str, str]) -> str | None:
         """A loop's or map's source must parse as a list where it is produced."""
