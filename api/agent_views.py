@@ -45,12 +45,12 @@ def one(agent: Agent, is_working: bool) -> dict[str, Any]:
 def detail(agent: Agent) -> dict[str, Any]:
     more = {"files": agent.files, "soul_preview": agent.files.get("SOUL.md", "")[:PREVIEW] or None}
     granted = [skill["name"] for skill in skill_grants.granted(agent.id)]
-    return one(agent, bool(agents.active_steps(agent.id))) | more | {"skills": granted, "mcp_servers": []}
+    return one(agent, agent.id in agents.at_work()) | more | {"skills": granted, "mcp_servers": []}
 
 
 def status(agent: Agent) -> dict[str, Any]:
     active = agents.active_steps(agent.id).get(agent.id, [])
-    shown = one(agent, bool(active))
+    shown = one(agent, agent.id in agents.at_work())
     return shown | {
         "status": shown["state"],
         "last_seen": agents.last_active([agent.id])[agent.id],
@@ -63,9 +63,10 @@ def statuses() -> dict[str, Any]:
     """What all agents are at."""
     known = installed()
     active, waiting, seen = agents.active_steps(), agents.waiting_steps(), agents.last_active([a.id for a in known])
+    busy = agents.at_work()
     shown = [
         {name: getattr(agent, name) for name in ("id", "name", "emoji", "role")}
-        | {"state": "working" if agent.id in active else "idle", "currentWork": _work(active.get(agent.id))}
+        | {"state": "working" if agent.id in busy else "idle", "currentWork": _work(active.get(agent.id))}
         | {"queueLength": waiting.get(agent.id, 0), "lastActive": seen[agent.id]}
         for agent in known
     ]

@@ -12,6 +12,7 @@ from models.errors import NotFound
 
 KEPT_VERSIONS = 50
 WORKING = "v.status = 'running' AND v.owner IS NOT NULL AND v.agent_id IS NOT NULL"
+ANSWERING = "status = 'running' AND owner IS NOT NULL"
 WAITING = "v.status IN ('queued', 'retrying') AND v.agent_id IS NOT NULL"
 
 
@@ -67,6 +68,14 @@ def active_steps(agent_id: str | None = None) -> dict[str, list[dict[str, Any]]]
     for agent, run_id, key, started_at in database.execute(f"{sql} ORDER BY v.started_at", params).fetchall():
         found.setdefault(agent, []).append({"run_id": run_id, "step_id": key, "started_at": started_at})
     return found
+
+
+def at_work() -> set[str]:
+    """The agents that are at a step or at an answer of a chat."""
+    steps = f"SELECT v.agent_id FROM visits v WHERE {WORKING}"
+    sessions = f"SELECT session_id FROM chat_messages WHERE {ANSWERING}"
+    rows = database.execute(f"{steps} UNION SELECT agent_id FROM chat_sessions WHERE id IN ({sessions})").fetchall()
+    return {agent_id for (agent_id,) in rows}
 
 
 def waiting_steps() -> dict[str, int]:

@@ -30,7 +30,7 @@ TIMELINE = {"step_started": STEP_BY_STEP, "step_complete": STEP_BY_STEP} | dict.
     (
         *("step_failed", "step_retrying", "step_cancelled", "approval_requested", "approval_decided"),
         *("chat_session_created", "chat_turn_end", "chat_session_ended", "agent_message"),
-        *("task_claimed", "task_released", "task_completed"),
+        *("task_claimed", "task_released", "task_completed", "agent_status_changed"),
     ),
     SELDOM,
 )

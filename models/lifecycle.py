@@ -24,6 +24,7 @@ TYPES = {  # of an entry -> of its event
     "session_started": "chat_session_created",
     "session_turn": "chat_turn_end",
     "session_ended": "chat_session_ended",
+    "status_change": "agent_status_changed",
     "message_sent": "agent_message",
     "approval_requested": "approval_requested",
     "approval_decided": "approval_decided",

@@ -18,6 +18,7 @@ from models import crypto, database, events, leases, outbox, schema, workers
 from models.base import new_id
 from models.errors import Unavailable
 from models.logs import configure_logs
+from workers.activity import Activity
 from workers.broker import client, ringer
 from workers.publisher import FEED_DATABASE
 from workers.sweeper import SWEEP_SECONDS, Sweeper
@@ -35,6 +36,7 @@ class Relay:
         self.stopping = threading.Event()
         self._feed = client(FEED_DATABASE, 1.0)
         self._sweeper = Sweeper()
+        self._activity = Activity()
         self._renewed = self._swept = 0.0
 
     def run(self) -> None:
@@ -52,7 +54,7 @@ class Relay:
         now = time.monotonic()
         if now - self._renewed > LEASE_MS / 3000:
             if not leases.hold("relay", self.id, LEASE_MS):
-                self._renewed = 0.0
+                self._renewed, self._activity = 0.0, Activity()  # the leader writes, what is known here grows old
                 self.stopping.wait(0 if self._buries_leader() else 1.0)
                 return False
             self._renewed = now
@@ -94,6 +96,7 @@ class Relay:
                 return 0
         with database.transaction():
             rows = events.assign_positions()
+            self._activity.note(rows)
         self._announce(rows)
         return len(rows)
 
