@@ -237,17 +237,26 @@ def decode(data: str) -> dict:
 
 
 def trim(older_than: int, beyond: int, limit: int) -> int | None:
-    """Removes, of the next `limit` events beyond that position, those that finished runs left before that time (ms).
+    """Removes, of the next `limit` events beyond that position, what is older than that time (ms) and belongs to nothing
+    that still goes on.
 
-    Returns the position to go on from, None at the end. The newest event of all stays: positions count on from it.
+    Returns the position to go on from, None at the end. The newest event of all and the newest of the platform's stay:
+    positions and numbers count on from them.
     """
     found = database.execute(
-        "SELECT e.position, e.created_at, r.status FROM events e LEFT JOIN runs r ON r.id = e.stream"
+        "SELECT e.position, e.created_at, e.stream, e.seq, r.status, c.status FROM events e"
+        " LEFT JOIN runs r ON r.id = e.stream LEFT JOIN chat_sessions c ON c.id = e.stream"
         " WHERE e.position > ? AND e.position < (SELECT max(position) FROM events) ORDER BY e.position LIMIT ?",
         (beyond, limit),
     ).fetchall()
     old = list(itertools.takewhile(lambda row: row[1] < older_than, found))
-    gone = [position for position, _, status in old if status in TERMINAL]
+    newest = head_seq(PLATFORM)
+    gone = [row[0] for row in old if _is_over(*row[4:]) and (row[2], row[3]) != (PLATFORM, newest)]
     if gone:
         database.execute(f"DELETE FROM events WHERE position IN ({', '.join('?' * len(gone))})", gone)
     return old[-1][0] if len(old) == limit else None
+
+
+def _is_over(run_status: str | None, chat_status: str | None) -> bool:
+    """Whether what an event belongs to has ended; a board and the platform never do, their events may go."""
+    return run_status in (None, *TERMINAL) and chat_status in (None, "ended")

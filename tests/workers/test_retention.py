@@ -6,7 +6,8 @@ import pytest
 
 from models import audit, database, events, settings
 from models.audit import Actor, AuditRow
-from models.base import now_ms
+from models.base import new_id, now_ms
+from models.chats import ChatSession
 from models.events import StoredEvent
 from models.runs import Run
 from tests.api import factories
@@ -63,6 +64,32 @@ def test_runs_that_are_not_over_keep_theirs_and_so_does_the_platform() -> None:
     prune()
     assert [seqs(run_id) for run_id in live] == [[1, 2, 3, 4]] * 3
     assert events.head_seq("platform") == 1
+
+
+def chat(status: str) -> str:
+    """A session with one event, from long ago."""
+    with database.transaction():
+        row = {"id": new_id("chat_"), "agent_id": "a", "status": status, "model": "x/y", "created_at": 1}
+        ChatSession.add(row | {"last_activity_at": 1})
+        events.append(row["id"], 1, [events.Event("chat_session_created", session_id=row["id"], timestamp=1)])
+    return row["id"]
+
+
+def test_events_of_chats_go_when_the_chat_has_ended() -> None:
+    ended, live = chat("ended"), chat("ready")
+    run_of(0)
+    prune()
+    assert (seqs(ended), seqs(live)) == ([], [1])
+
+
+def test_of_the_platform_and_of_boards_the_newest_number_stays() -> None:
+    with database.transaction():
+        for _ in range(3):
+            events.note(events.Event("settings_updated", payload={"keys": []}, timestamp=1))
+        events.append("proj_1", 1, [events.Event("task_created", timestamp=1)])
+    run_of(0)
+    prune()
+    assert (seqs("platform"), seqs("proj_1")) == ([3], [])
 
 
 def test_the_setting_says_how_long() -> None:
