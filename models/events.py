@@ -23,7 +23,6 @@ from models.status import TERMINAL
 TERMINAL_TYPES = frozenset({"run_complete", "run_failed", "run_cancelled"})
 SEPARATORS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}  # line ends to some readers of a stream
 PLATFORM = "platform"  # the stream of what belongs to no run
-ROWS_PER_INSERT = 100
 COLUMNS = ("stream", "seq", "type", "epoch", "step_key", "agent_id", "project_id", "timeline", "data", "created_at")
 STEP_BY_STEP, SELDOM = 1, 2  # of the timeline: what every step has, and the rest
 TIMELINE = {"step_started": STEP_BY_STEP, "step_complete": STEP_BY_STEP} | dict.fromkeys(
@@ -124,11 +123,7 @@ def note(event: Event) -> None:
 
 def insert(rows: Sequence[tuple]) -> None:
     """Rows of `COLUMNS`; readers hear of them at commit."""
-    marks = f"({', '.join('?' * len(COLUMNS))})"
-    for start in range(0, len(rows), ROWS_PER_INSERT):
-        part = rows[start : start + ROWS_PER_INSERT]
-        sql = f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES {', '.join([marks] * len(part))}"
-        database.execute(sql, [value for row in part for value in row])
+    database.insert("events", COLUMNS, rows)
     frames = [(row[0], row[1], row[2], row[-2]) for row in rows]
     database.on_commit(lambda: announce(frames))
 
@@ -237,8 +232,7 @@ def decode(data: str) -> dict:
 
 
 def trim(older_than: int, beyond: int, limit: int) -> int | None:
-    """Removes, of the next `limit` events beyond that position, what is older than that time (ms) and belongs to nothing
-    that still goes on.
+    """Removes, of the next `limit` events beyond that position, what is older (ms) and belongs to nothing that goes on.
 
     Returns the position to go on from, None at the end. The newest event of all and the newest of the platform's stay:
     positions and numbers count on from them.

@@ -145,21 +145,14 @@ def some(project_id: str, ids: Iterable[str]) -> list[Task]:
 def save(rows: Sequence[Task]) -> None:
     """Inserts or overwrites whole rows; the caller has locked the project."""
     changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "id")
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        marks = ", ".join([f"({', '.join('?' * len(COLUMNS))})"] * len(part))
-        sql = f"INSERT INTO tasks ({', '.join(COLUMNS)}) VALUES {marks} ON CONFLICT (id) DO UPDATE SET {changes}"
-        values = [Task._meta.fields[name].db_value(getattr(row, name)) for row in part for name in COLUMNS]
-        database.execute(sql, values)
+    values = [[Task._meta.fields[name].db_value(getattr(row, name)) for name in COLUMNS] for row in rows]
+    database.insert("tasks", COLUMNS, values, f"ON CONFLICT (id) DO UPDATE SET {changes}")
 
 
 def add_history(entries: Sequence[TaskEvent]) -> None:
     names = ("task_id", "seq", "project_id", "at", "actor", "kind", "from_status", "to_status", "note")
-    for start in range(0, len(entries), BATCH):
-        part = entries[start : start + BATCH]
-        marks = ", ".join([f"({', '.join('?' * (len(names) + 1))})"] * len(part))
-        values = [value for entry in part for value in (*(getattr(entry, name) for name in names), dumps(entry.data))]
-        database.execute(f"INSERT INTO task_events ({', '.join(names)}, data) VALUES {marks}", values)
+    values = [(*(getattr(entry, name) for name in names), dumps(entry.data)) for entry in entries]
+    database.insert("task_events", (*names, "data"), values)
 
 
 def history(task_id: str, before_seq: int | None, limit: int) -> list[TaskEvent]:

@@ -93,7 +93,11 @@ class TestArtifacts:
     WRITES = [{"tool_calls": [{"name": "write", "arguments": {"path": "a.txt", "content": "one"}}]}]
     EDITS = [
         {"tool_calls": [{"name": "write", "arguments": {"path": "a.txt", "content": "two"}}]},
-        {"tool_calls": [{"name": "bash", "arguments": {"command": "mkdir .git d; echo 1 >.git/x; ln -s ../a.txt d/l"}}]},
+        {
+            "tool_calls": [
+                {"name": "bash", "arguments": {"command": "mkdir .git d; echo 1 >.git/x; ln -s ../a.txt d/l"}}
+            ]
+        },
     ]
 
     def test_a_step_names_the_files_it_changed(self) -> None:

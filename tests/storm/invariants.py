@@ -149,22 +149,30 @@ def disordered(run: Told) -> Iterator[str]:
     numbers = [event["seq"] for event in run.events]
     if numbers != list(range(1, run.last_seq + 1)):
         yield f"events are numbered {numbers[:3]}..{numbers[-3:]} of {run.last_seq}"
-    status, begun = None, set()  # epochs in which a worker has started the run
+    status, reason, begun = None, None, set()  # epochs in which a worker has started the run
     for event in run.events:
         if status in TERMINAL and event["type"] != "run_restarted":
             yield f"{event['type']} after the run was {status}"
         if event["type"] == "run_started":
             begun.add(event["epoch"])
         if event["type"] in RUN_EVENTS:
-            before, status = status, RUN_EVENTS[event["type"]]
+            before, status = (status, reason), RUN_EVENTS[event["type"]]
             if event["type"] == "run_resumed" and event["epoch"] not in begun:
                 status = "pending"
-            if (before is None and status != "pending") or (before and before not in RUN_SOURCES[status]):
-                yield f"{before} -> {status}"
+            reason = event["reason"] if event["type"] == "run_paused" else None
+            if not _may_run_follow((status, reason), before):
+                yield f"{before} -> {(status, reason)}"
     if status != run.status:
         yield f"events say {status}, the row says {run.status}"
     epochs = Counter(event["epoch"] for event in run.events if event["type"] in TERMINAL_TYPES)
     yield from (f"epoch {epoch} ended {count} times" for epoch, count in epochs.items() if count > 1)
+
+
+def _may_run_follow(now: tuple, before: tuple) -> bool:
+    """(status, reason of a pause): what waits for one thing may be told to wait for another."""
+    if before[0] is None:
+        return now[0] == "pending"
+    return before[0] in RUN_SOURCES[now[0]] or (now[0] == before[0] == "paused" and now != before)
 
 
 def illegal(run: Told) -> Iterator[str]:

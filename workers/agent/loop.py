@@ -144,7 +144,9 @@ class Attempt(Conversation):
         if verdict.allowed:
             return self._repair(turn, output_rules.unmatched_message(self.step, verdict.result), call)
         self._refuse(turn, verdict)
-        return Answer(self._filled(outputs), verdict, value, self._artifacts(), None if turn.stored else turn, self.journal)
+        return Answer(
+            self._filled(outputs), verdict, value, self._artifacts(), None if turn.stored else turn, self.journal
+        )
 
     def _bad_list(self, outputs: dict[str, str]) -> str | None:
         """A loop's or map's source must parse as a list where it is produced."""
