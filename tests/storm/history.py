@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+PLENTY = 10**9  # tokens: a limit that is never reached, so that budgets are kept
 PAUSE_SECONDS = 0.2  # between two tries
 NO_ANSWER = 0
 TASK = "storm"
@@ -56,7 +57,10 @@ class Callers:
     def start(self, pipeline: str, patience: float = 120.0, pause: float = 0.0, key: str | None = None) -> str:
         """The id of a new run; asks again with the same Idempotency-Key until it is told one."""
         time.sleep(pause)
-        body, key = {"pipeline_id": pipeline, "task": TASK}, {"Idempotency-Key": key or uuid.uuid4().hex}
+        body, key = (
+            {"pipeline_id": pipeline, "task": TASK, "max_tokens": PLENTY},
+            {"Idempotency-Key": key or uuid.uuid4().hex},
+        )
         deadline = time.monotonic() + patience
         while (answer := self.ask("start", "/v1/runs", body, key)).get("status") != "pending":
             assert time.monotonic() < deadline, f"no run was accepted: {answer}"

@@ -60,6 +60,7 @@ class Told:
     status: str
     epoch: int
     last_seq: int
+    reserved_tokens: int
     events: list[dict[str, Any]] = field(default_factory=list)
     visits: list[dict[str, Any]] = field(default_factory=list)
     turns: list[tuple] = field(default_factory=list)  # (epoch, n, attempt, turn, text of the reply)
@@ -94,7 +95,9 @@ def read(store: Store, ids: list[str]) -> dict[str, Told]:
     marks = ", ".join("?" * len(ids))
     runs = {
         row[0]: Told(*row)
-        for row in store.rows(f"SELECT id, status, epoch, last_seq FROM runs WHERE id IN ({marks})", *ids)
+        for row in store.rows(
+            f"SELECT id, status, epoch, last_seq, reserved_tokens FROM runs WHERE id IN ({marks})", *ids
+        )
     }
     for stream, data in store.rows(
         f"SELECT stream, data FROM events WHERE stream IN ({marks}) ORDER BY stream, seq", *ids
@@ -200,6 +203,8 @@ def stranded(run: Told) -> Iterator[str]:
     if run.status in TERMINAL:
         yield from (f"{visit['step_key']} is {visit['status']} in a run that is over" for visit in active)
         yield from (f"doorbell {ref!r} of a run that is over" for ref in run.doorbells)
+        if run.reserved_tokens:
+            yield f"{run.reserved_tokens} tokens are reserved for a run that is over"
     if run.status == "pending" and "" not in run.doorbells:
         yield "waits for a worker without a doorbell"
     if run.status == "running":
