@@ -114,6 +114,22 @@ class ReadySchema(AnswerSchema):
     in_progress = fields.List(fields.Nested(TaskSchema))
 
 
+class PlannedTaskSchema(AnswerSchema):
+    id = fields.Str()
+    title = fields.Str()
+    status = fields.Str()
+    estimated_hours = fields.Float(allow_none=True)
+
+
+class PlanSchema(AnswerSchema):
+    """Each wave can begin when those before it are done; `stuck` are tasks behind one that has failed."""
+
+    waves = fields.List(fields.List(fields.Nested(PlannedTaskSchema)))
+    critical_path = fields.List(fields.Nested(PlannedTaskSchema))
+    hours = fields.Float(metadata={"description": "Of the critical path; a task without an estimate counts as one"})
+    stuck = fields.List(fields.Nested(PlannedTaskSchema))
+
+
 class HistorySchema(AnswerSchema):
     seq = fields.Int()
     task_id = fields.Str()

@@ -1,4 +1,4 @@
-"""Claims of tasks: take one, keep it, give it back, ask for the next."""
+"""Claims of tasks: take one, keep it, give it back, ask for the next; in which order they can be worked on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from api import auth
 from api.blueprint import needs
 from api.resources import task_answers as answers
 from api.resources import task_schemas as schemas
+from api.resources.control_schemas import NothingSchema
 from api.resources.tasks import blueprint
-from models import projects, task_views, tasks
+from models import projects, task_views, task_waves, tasks
 from models.projects import Project
 from models.tasks import Task
 from workers import task_claims
@@ -70,6 +71,17 @@ class TaskClaimNext(MethodView):
         """Take the best task that can be claimed; 204 when there is none"""
         taken = task_claims.claim_next(project_id, **body, actor=g.token.name)
         return claimed(taken) if taken else ("", 204)
+
+
+@blueprint.route("/plan-preview")
+class PlanPreview(MethodView):
+    @needs("read")
+    @blueprint.arguments(NothingSchema, required=False, example={})
+    @blueprint.response(200, answers.PlanSchema)
+    @blueprint.errors(404)
+    def post(self, _, project_id):
+        """In which order the open tasks can be worked on, and what takes longest; runs nothing"""
+        return task_waves.preview(projects.get(project_id))
 
 
 @blueprint.route("/ready-tasks")

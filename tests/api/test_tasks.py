@@ -276,3 +276,38 @@ def test_a_removed_task_is_gone(api, board) -> None:
     task_id = board.add()
     assert api.delete(url(board, task_id)).status_code == 204
     assert api.delete(url(board, task_id)).status_code == 404
+
+
+# --- in which order ---
+
+
+def plan(api, board) -> dict:
+    return api.post(f"/v1/projects/{board.id}/plan-preview").json
+
+
+def test_a_plan_shows_waves_and_the_longest_way(api, board) -> None:
+    def add(title, hours=None, *after):
+        body = {"title": title, "estimated_hours": hours, "dependencies": list(after)}
+        return api.post(url(board), json=body).json["id"]
+
+    design = add("design", 2)
+    short, long = add("short", None, design), add("long", 5, design)
+    add("ship", 1, short, long)
+    found = plan(api, board)
+    assert [[task["title"] for task in wave] for wave in found["waves"]] == [["design"], ["short", "long"], ["ship"]]
+    assert [task["title"] for task in found["critical_path"]] == ["design", "long", "ship"]
+    assert (found["hours"], found["stuck"]) == (8, [])
+
+
+def test_a_plan_leaves_out_what_is_done_and_names_what_is_stuck(api, board) -> None:
+    done, failed = board.add("done"), board.add("failed")
+    board.add("after both", done, failed)
+    api.post(url(board, done, "transition"), json={"status": "done"})
+    api.post(url(board, failed, "transition"), json={"status": "failed"})
+    found = plan(api, board)
+    assert (found["waves"], found["critical_path"], found["hours"]) == ([], [], 0)
+    assert [task["title"] for task in found["stuck"]] == ["after both"]
+
+
+def test_a_plan_of_no_project(api, settings) -> None:
+    assert api.post("/v1/projects/proj_none/plan-preview").status_code == 404
