@@ -14,7 +14,7 @@ Task = dict[str, Any]
 
 
 def preview(project: Project) -> dict[str, Any]:
-    """`{waves: [[task]], critical_path: [task], hours, stuck: [task]}`; tasks as `{id, title, status, estimated_hours}`.
+    """`{waves: [[task]], critical_path: [task], hours, stuck: [task]}`, a task with id, title, status, estimated_hours.
 
     Each wave can begin when the ones before are done. `hours` is what the critical path takes. `stuck` are tasks behind
     one that has failed.
