@@ -9,7 +9,20 @@ from environs.exceptions import EnvError
 
 from api import checks
 from api.client import ApiError
-from api.commands import approvals, chat, costs, door, pipelines, platform, providers, runs, settings, skills
+from api.commands import (
+    approvals,
+    chat,
+    costs,
+    door,
+    pipelines,
+    platform,
+    projects,
+    providers,
+    runs,
+    settings,
+    skills,
+    tasks,
+)
 from api.commands.output import err
 
 app = typer.Typer(
@@ -27,6 +40,8 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(chat.app, name="chats")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(pipelines.app, name="pipelines")
+app.add_typer(projects.app, name="projects")
+app.add_typer(tasks.app, name="tasks")
 app.add_typer(settings.app, name="settings")
 app.add_typer(providers.app, name="providers")
 app.add_typer(skills.app, name="skills")

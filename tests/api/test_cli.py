@@ -112,3 +112,26 @@ def test_a_skill_is_imported_shown_granted_and_disabled(djinnbot, server, tmp_pa
     djinnbot("skills", "enable", "greet")
     djinnbot("skills", "revoke", "greet", "writer")
     assert djinnbot("skills", "list", "--agent", "writer", "--json").strip() == "[]"
+
+
+def test_a_board_is_made_filled_and_shown(djinnbot):
+    project = djinnbot("projects", "create", "Site", "--template", "kanban-simple").split()[0]
+    first = djinnbot("tasks", "add", project, "Write", "--priority", "P1").split()[0]
+    second = djinnbot("tasks", "add", project, "Print", "--after", first).split()[0]
+    assert f"{first} todo -> in_progress" in djinnbot("tasks", "move", project, first, "in_progress", "--note", "go")
+    assert djinnbot("tasks", "comment", project, first, "Nearly there").strip() == f"{first} commented"
+    assert "Nearly there" in djinnbot("tasks", "show", project, first)
+    assert first in djinnbot("tasks", "list", project, "--status", "in_progress")
+    board, plan = djinnbot("projects", "show", project), djinnbot("projects", "plan", project)
+    assert "In Progress (1 of at most 5)" in board and f"{first}  P1  Write" in board
+    assert "Wave 2" in plan and second in plan and "takes longest: 2 h" in plan
+    assert "0/2" in djinnbot("projects", "list")
+    assert djinnbot("projects", "archive", project).strip() == f"{project} archived"
+
+
+def test_a_task_is_worked_on_by_a_pipeline(djinnbot):
+    project = djinnbot("projects", "create", "Site", "--pipeline", "execute").split()[0]
+    task = djinnbot("tasks", "add", project, "Write").split()[0]
+    started = djinnbot("tasks", "run", project, task, "--context", "Short")
+    assert started.startswith("run_") and "pending" in started
+    assert djinnbot("tasks", "run", project, task, code=2)
