@@ -44,11 +44,11 @@ def sqlite_template(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_url) -> str:
-    """The same in the session's cluster."""
+def postgres_database(postgres_url) -> str:
+    """A migrated database in the session's cluster, for one test after the other."""
     url = servers.fresh_database(postgres_url)
     migrated(url)
-    return url.partition("?")[0].rpartition("/")[2]
+    return url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -57,8 +57,8 @@ def store(request, tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     monkeypatch.setenv("SCRIPTED_REPLIES", str(tmp_path / "replies.yml"))
     if request.param == "postgres":
-        template = request.getfixturevalue("postgres_template")
-        url = servers.fresh_database(request.getfixturevalue("postgres_url"), template)
+        url = request.getfixturevalue("postgres_database")
+        servers.empty(url)
         monkeypatch.setenv("DATABASE_URL", url)
     config.get.cache_clear()
     if request.param == "sqlite":

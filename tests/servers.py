@@ -60,12 +60,27 @@ def _postgres_user(folder: Path, home: Path) -> tuple[str, list[str]]:
     return "postgres", ["runuser", "-u", "postgres", "--"]
 
 
-def fresh_database(url: str, template: str = "template1") -> str:
-    """A database on the cluster, a copy of `template`; returns its URL."""
+def fresh_database(url: str) -> str:
+    """A database on the cluster; returns its URL."""
     name = f"test_{next(_databases)}_{os.getpid()}"
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        connection.execute(f"CREATE DATABASE {name}")
     return url.replace("/postgres?", f"/{name}?")
+
+
+EMPTY = """DO $$ DECLARE name text; filled boolean; BEGIN
+PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+FOR name IN SELECT quote_ident(tablename) FROM pg_tables
+WHERE schemaname = 'public' AND tablename <> 'schema_migration' LOOP
+EXECUTE 'SELECT EXISTS (SELECT 1 FROM ' || name || ')' INTO filled;
+IF filled THEN EXECUTE 'TRUNCATE ' || name || ' RESTART IDENTITY'; END IF;
+END LOOP; END $$"""
+
+
+def empty(url: str) -> None:
+    """Makes a migrated database what it was; a hundred times faster than a new one."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(EMPTY)
 
 
 def _spawn(command: list[str], folder: Path) -> None:

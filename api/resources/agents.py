@@ -190,7 +190,7 @@ class AgentVersions(MethodView):
         return [agent_views.version(kept) for kept in agents.versions(agent_id)]
 
 
-@blueprint.route("/agents/<id:agent_id>/versions/<int:number>")
+@blueprint.route("/agents/<id:agent_id>/versions/<int(max=2147483647):number>")
 class AgentVersionByNumber(MethodView):
     @needs("read")
     @blueprint.response(200, schemas.AgentVersionDetailSchema)
@@ -201,7 +201,7 @@ class AgentVersionByNumber(MethodView):
         return agent_views.version_detail(*agents.version(agent_id, number))
 
 
-@blueprint.route("/agents/<id:agent_id>/versions/<int:number>/restore")
+@blueprint.route("/agents/<id:agent_id>/versions/<int(max=2147483647):number>/restore")
 class AgentVersionRestore(MethodView):
     @needs("admin")
     @blueprint.arguments(NothingSchema, required=False, example={})

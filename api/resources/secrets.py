@@ -116,7 +116,7 @@ class SecretVersions(MethodView):
         return [secret_views.version(secret, kept) for kept in secrets.versions(secret)]
 
 
-@blueprint.route("/secrets/<name:name>/versions/<int:number>/restore")
+@blueprint.route("/secrets/<name:name>/versions/<int(max=2147483647):number>/restore")
 class SecretVersionRestore(MethodView):
     @needs("admin")
     @blueprint.arguments(NothingSchema, required=False, example={})

@@ -260,6 +260,7 @@ def test_versions_show_what_was_changed_by_api_and_by_hand(api, reviewer):
     assert third["files"]["SOUL.md"] == "Be kind.\n"
     assert "-max_turns: 7\n+max_turns: 9\n" in third["diff"] and "SOUL.md" not in third["diff"]
     assert api.get("/v1/agents/reviewer/versions/9").json["code"] == "version_not_found"
+    assert api.get(f"/v1/agents/reviewer/versions/{10**30}").status_code == 404
 
 
 def test_a_version_is_restored_as_a_new_one(api, reviewer):
