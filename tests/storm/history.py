@@ -45,6 +45,11 @@ class History:
         return sorted({answer["run_id"] for answer in self.answers("start") if answer["status"] == 201})
 
 
+def order(pipeline: str) -> dict[str, Any]:
+    """The body of a request for a run."""
+    return {"pipeline_id": pipeline, "task": TASK, "max_tokens": PLENTY}
+
+
 class Callers:
     """Clients that ask at the same time, each on a connection of its own."""
 
@@ -57,10 +62,7 @@ class Callers:
     def start(self, pipeline: str, patience: float = 120.0, pause: float = 0.0, key: str | None = None) -> str:
         """The id of a new run; asks again with the same Idempotency-Key until it is told one."""
         time.sleep(pause)
-        body, key = (
-            {"pipeline_id": pipeline, "task": TASK, "max_tokens": PLENTY},
-            {"Idempotency-Key": key or uuid.uuid4().hex},
-        )
+        body, key = order(pipeline), {"Idempotency-Key": key or uuid.uuid4().hex}
         deadline = time.monotonic() + patience
         while (answer := self.ask("start", "/v1/runs", body, key)).get("status") != "pending":
             assert time.monotonic() < deadline, f"no run was accepted: {answer}"

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from bench.streams import tokens
 from tests.platform import TOKEN, wait_for
 from tests.storm import pipelines
-from tests.storm.history import TASK
+from tests.storm.history import TASK, order
 from tests.storm.readers import Reader
 from tests.storm.target import Storm
 
@@ -48,7 +48,7 @@ def cut_and_ask_again(storm: Storm, number: int) -> str:
 
 
 def request(key: str) -> bytes:
-    body = json.dumps({"pipeline_id": "one", "task": TASK}, separators=(",", ":")).encode()
+    body = json.dumps(order("one"), separators=(",", ":")).encode()
     head = f"POST /v1/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\nIdempotency-Key: {key}\r\n"
     return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
