@@ -33,7 +33,7 @@ def one(provider_id: str) -> dict[str, Any]:
 
 def _object(provider: Provider, state: ProviderState) -> dict[str, Any]:
     info, row = provider.info, provider.row
-    access = endpoints.access(provider)
+    access, extra = endpoints.access(provider), _extra(provider)
     return {
         "providerId": info.id,
         "name": info.name,
@@ -44,8 +44,8 @@ def _object(provider: Provider, state: ProviderState) -> dict[str, Any]:
         "configured": access.configured,
         "keySource": access.source,
         "maskedApiKey": access.key and mask(access.key),
-        "maskedExtraConfig": None,  # no declared field is secret
-        "plainExtraConfig": _extra(provider) or None,
+        "maskedExtraConfig": {name: mask(value) for name, value in extra.items()} or None,
+        "plainExtraConfig": extra or None,  # no declared field is secret
         "extraFields": [_field(field) for field in info.extra_fields],
         "baseUrl": access.base_url if info.base_url_variable else None,
         "models": models(provider, state),

@@ -190,6 +190,7 @@ def test_azure_is_configured_by_a_key_and_one_of_its_two_fields(api):
     assert (resource["configured"], resource["baseUrl"]) == (True, "https://mine.openai.azure.com/openai/v1")
     assert endpoints.endpoint(catalogue.find("azure-openai-responses")).key == KEY
     assert resource["plainExtraConfig"] == {"AZURE_OPENAI_RESOURCE_NAME": "mine"}
+    assert resource["maskedExtraConfig"] == {"AZURE_OPENAI_RESOURCE_NAME": "***"}
     moved = azure(api, {"extraConfig": {"AZURE_OPENAI_BASE_URL": "https://mine.openai.azure.com/v9"}}).json
     assert (moved["configured"], moved["notice"], moved["baseUrl"]) == (True, None, "https://mine.openai.azure.com/v9")
     gone = azure(api, {"extraConfig": {"AZURE_OPENAI_BASE_URL": "", "AZURE_OPENAI_RESOURCE_NAME": ""}}).json

@@ -116,6 +116,8 @@ def test_providers(platform) -> None:
     djinn(platform, "provider", "disable", "openai")
     djinn(platform, "provider", "enable", "openai")
     assert "gpt" in djinn(platform, "provider", "models")
+    djinn(platform, "provider", "set-extra", "azure-openai-responses", "AZURE_OPENAI_RESOURCE_NAME", "lamp")
+    assert "Resource name: ***" in djinn(platform, "provider", "show", "azure-openai-responses")
     djinn(platform, "provider", "remove", "openai", typed="y\n")
     assert not platform.client.get("/v1/settings/providers/openai")["configured"]
 
