@@ -98,7 +98,7 @@ class ChatMessage(Model):
     token = peewee.IntegerField(default=0)
     owner = peewee.TextField(null=True)
     losses = peewee.IntegerField(default=0)  # workers that died in this turn
-    interrupted = peewee.TextField(null=True)  # why a running turn has no owner: worker_lost, deploy
+    interrupted = peewee.TextField(null=True)  # why a running turn has no owner: worker_lost, deploy, database_away
     first_seq = peewee.IntegerField(null=True)  # number of its chat_turn_started event
     created_at = peewee.BigIntegerField()
     started_at = peewee.BigIntegerField(null=True)

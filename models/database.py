@@ -25,6 +25,7 @@ _hooks = threading.local()
 POOL_SIZE = 40  # connections per process
 ROWS_PER_INSERT = 100
 UNREACHABLE = (peewee.OperationalError, peewee.InterfaceError)
+AWAY = "database_unavailable"  # code of the error that every use of it raises while it is away
 SERIAL_LOCK = 7_340_002  # of PostgreSQL's advisory locks
 BUSY_TIMEOUT_MS = 1000  # a blocked SQLite lock stops every greenlet of the process: give up early
 NOW_SQL = {
@@ -205,4 +206,4 @@ def rows(sql: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
 
 
 def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"The database cannot be used: {error}", "database_unavailable", retry_after=2)
+    return Unavailable(f"The database cannot be used: {error}", AWAY, retry_after=2)

@@ -37,7 +37,7 @@ class VisitRow(Model):
     retry_count = peewee.IntegerField(default=0)
     max_retries = peewee.IntegerField(default=0)
     losses = peewee.IntegerField(default=0)  # workers that died in this visit
-    interrupted = peewee.TextField(null=True)  # why a running visit has no owner: worker_lost, deploy
+    interrupted = peewee.TextField(null=True)  # why a running visit has no owner: worker_lost, deploy, database_away
     token = peewee.IntegerField(default=0)
     owner = peewee.TextField(null=True)
     due_at = peewee.BigIntegerField(null=True)  # ms, the database's clock: when `retrying` repeats

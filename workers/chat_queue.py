@@ -130,7 +130,10 @@ def ring(session: ChatSession) -> None:
 
 
 def give_back(session: ChatSession, message: ChatMessage, why: str) -> None:
-    """The running turn needs another worker; `why`: worker_lost or deploy. One that kills its workers is failed."""
+    """The running turn needs another worker; one that kills its workers is failed.
+
+    `why`: worker_lost, deploy or database_away.
+    """
     losses = message.losses + (why == "worker_lost")
     if losses >= MAX_LOSSES:
         error = {"error": f"The answer lost its worker {losses} times", "error_code": "worker_lost"}

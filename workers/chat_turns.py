@@ -12,7 +12,7 @@ import structlog
 from models import chat_views, chats, database, outbox, redaction
 from models.base import now_ms
 from models.chats import ChatMessage, ChatSession, MessageStatus
-from models.errors import AttemptTimeout, LeaseLost, NotFound, StepError
+from models.errors import AttemptTimeout, LeaseLost, NotFound, StepError, Unavailable
 from models.events import Event
 from models.settings import get as setting
 from workers import chat_queue, walks, workspaces
@@ -104,6 +104,10 @@ def settle(turn: ChatWork, outcome: Said | Exception, pending: list[Event]) -> T
         case GiveBack():
             release(turn.session.id, turn.hold.n, turn.hold.token, outcome.why)
             return None
+        case Unavailable(code=database.AWAY):
+            place = (turn.session.id, turn.hold.n, turn.hold.token)
+            walks.hand_back(turn.hold, lambda: release(*place, "database_away"))
+            return None
         case LeaseLost():
             log.info("lease_lost", reason=outcome.message)
             return None
@@ -146,7 +150,7 @@ def _fail(turn: ChatWork, session: ChatSession, error: StepError, pending: list[
 
 
 def release(session_id: str, seq: int, token: int, why: str) -> bool:
-    """Gives a running turn back so that any worker can take it over; `why`: worker_lost or deploy.
+    """Gives a running turn back so that any worker can take it over; `why`: worker_lost, deploy or database_away.
 
     False if the hold is gone already.
     """

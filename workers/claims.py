@@ -168,7 +168,7 @@ def mine(walk: Walk, n: int, token: int) -> Visit:
 
 
 def release(run_id: str, epoch: int, n: int, token: int, why: str) -> bool:
-    """Gives a running step back so that any worker can take it over; `why`: worker_lost or deploy.
+    """Gives a running step back so that any worker can take it over; `why`: worker_lost, deploy or database_away.
 
     A step that has cost three workers their lives is failed instead. False if the hold is gone already.
     """

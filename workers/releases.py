@@ -8,7 +8,10 @@ from workers import chat_turns, claims
 
 
 def release(stream: str, epoch: int, n: int, token: int, why: str) -> bool:
-    """Lets another worker go on with a step or a chat turn; `why`: worker_lost or deploy. False if it was not held."""
+    """Lets another worker go on with a step or a chat turn; False if it was not held.
+
+    `why`: worker_lost, deploy or database_away.
+    """
     try:
         if stream.startswith(chats.PREFIX):
             return chat_turns.release(stream, n, token, why)

@@ -68,6 +68,9 @@ def settle(walk: Walk, hold: Hold, outcome: Answer | Exception, pending: list[Ev
         case GiveBack():
             release(*hold.key, outcome.why)
             return None
+        case Unavailable(code=database.AWAY):
+            walks.hand_back(hold, lambda: release(*hold.key, "database_away"))
+            return None
         case NeedsPerson():
             decide = _ask
         case LeaseLost():

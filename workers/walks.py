@@ -6,6 +6,7 @@ decide again) or when the run has moved on (LeaseLost: stop).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
@@ -19,7 +20,7 @@ import structlog
 
 from models import database, run_views, runs, snapshots, visits
 from models.base import now_ms
-from models.errors import NeedsPerson, StaleState, Unavailable
+from models.errors import LeaseLost, NeedsPerson, StaleState, Unavailable
 from models.events import Event
 from models.run_views import COUNTED
 from models.runs import Run, RunInput
@@ -174,6 +175,12 @@ def patiently(hold: Hold, write: Callable[[], T]) -> T:
             log.warning("database_away", stream=hold.stream, error=error.message)
             time.sleep(RETRY_SECONDS)
             hold.check()
+
+
+def hand_back(hold: Hold, release: Callable[[], bool]) -> None:
+    """That the database was away is no failure of the work: whoever takes it next goes on at the same turn."""
+    with contextlib.suppress(LeaseLost):
+        patiently(hold, release)
 
 
 def ref(visit: Visit) -> str:

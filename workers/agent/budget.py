@@ -14,6 +14,7 @@ from models.daily import day
 from models.errors import BudgetExceeded, ConfigError, NeedsPerson
 from models.events import Event
 from models.runs import Run
+from workers import walks
 from workers.agent.work import Work
 from workers.clients.llm import prices
 from workers.clients.llm.base import Message, Request, Usage
@@ -105,14 +106,20 @@ class Budget:
     def _take(
         self, request: Request, provider: str, place: dict, cost: float, tokens: int, share: float
     ) -> Reservation | None:
-        with database.transaction():
-            if not budgets.reserve(self.limits, cost, tokens, share):
-                return None
-            held = Reservation(new_id("llm_"), cost, tokens)
-            facts = {"provider": provider, "model": request.model, "status": "reserved", "created_at": now_ms()}
-            LLMCall.add(place | facts | {"id": held.call_id, "output_tokens": tokens, "cost_usd": cost})
+        held = Reservation(new_id("llm_"), cost, tokens)
+        facts = {"provider": provider, "model": request.model, "status": "reserved", "created_at": now_ms()}
+        line = place | facts | {"id": held.call_id, "output_tokens": tokens, "cost_usd": cost}
+        if not walks.patiently(self.work.hold, lambda: self._reserved(line, cost, tokens, share)):
+            return None
         self.held[held.call_id] = held
         return held
+
+    def _reserved(self, line: dict[str, Any], cost: float, tokens: int, share: float) -> bool:
+        with database.transaction():
+            there_is_room = budgets.reserve(self.limits, cost, tokens, share)
+            if there_is_room:
+                LLMCall.add(line)
+        return there_is_room
 
     def settle(self, call_id: str, cost: float, tokens: int) -> list[Event]:
         """Replaces the reservation inside the caller's transaction; returns the warnings that became due."""
