@@ -28,6 +28,7 @@ UNREACHABLE = (peewee.OperationalError, peewee.InterfaceError)
 AWAY = "database_unavailable"  # code of the error that every use of it raises while it is away
 SERIAL_LOCK = 7_340_002  # of PostgreSQL's advisory locks
 BUSY_TIMEOUT_MS = 1000  # a blocked SQLite lock stops every greenlet of the process: give up early
+WAL_BYTES = 64 * 2**20  # what the log beside a SQLite file is cut to after a burst
 NOW_SQL = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     "postgres": "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
@@ -62,6 +63,7 @@ def _sqlite(path: str, synchronous: str, pool_size: int) -> peewee.Database:
         "busy_timeout": BUSY_TIMEOUT_MS,
         "foreign_keys": 0,
         "cache_size": -2000,
+        "journal_size_limit": WAL_BYTES,
     }
     return PooledSqliteDatabase(
         path, max_connections=pool_size, timeout=10, pragmas=pragmas, check_same_thread=False, autoconnect=True
