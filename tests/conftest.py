@@ -48,6 +48,7 @@ def postgres_database(postgres_url) -> str:
     """A migrated database in the session's cluster, for one test after the other."""
     url = servers.fresh_database(postgres_url)
     migrated(url)
+    servers.keep(url)
     return url
 
 
