@@ -118,6 +118,7 @@ class Budget:
         with database.transaction():
             there_is_room = budgets.reserve(self.limits, cost, tokens, share)
             if there_is_room:
+                self.work.write(())  # what is reserved for work that was taken away, nobody would give back
                 LLMCall.add(line)
         return there_is_room
 
