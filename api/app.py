@@ -21,6 +21,8 @@ from api.resources import (
     control,
     door,
     events,
+    github_deliveries,
+    github_webhooks,
     ledger,
     lifecycle,
     logins,
@@ -53,6 +55,7 @@ RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
     *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
     *(settings, providers, tokens, logins, audit),
+    *(github_webhooks, github_deliveries),
 )
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {

@@ -12,6 +12,7 @@ from models.logs import configure_logs
 from workers import (  # noqa: F401 (importing a module registers its actors)
     chat_turns,
     control,
+    deliveries,
     holds,
     inquiries,
     keeper,
