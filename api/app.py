@@ -21,7 +21,9 @@ from api.resources import (
     control,
     door,
     events,
+    github_approvals,
     github_deliveries,
+    github_triggers,
     github_webhooks,
     ledger,
     lifecycle,
@@ -55,7 +57,7 @@ RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
     *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
     *(settings, providers, tokens, logins, audit),
-    *(github_webhooks, github_deliveries),
+    *(github_webhooks, github_deliveries, github_triggers, github_approvals),
 )
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {

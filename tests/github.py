@@ -76,13 +76,14 @@ def about(sender: dict = AUTHOR) -> dict[str, Any]:
 
 
 def closed(number: int, branch: str, merged: bool = True, **fields: Any) -> dict[str, Any]:
-    """pull_request.closed."""
+    """pull_request.closed; no two are the same."""
     pull = {
         "number": number,
         "title": "Mend it",
         "body": "",
         "user": AUTHOR,
         "author_association": "MEMBER",
+        "updated_at": next(_numbers),
         "merged": merged,
         "merged_at": "2026-01-02T03:04:05Z" if merged else None,
         "head": {"ref": branch, "sha": "a" * 40},

@@ -7,7 +7,7 @@ from typing import Any
 from models import deliveries, firings, github_approvals, github_apps, outbox, projects, runs, settings, triggers
 from models.base import dumps
 from models.deliveries import Delivery
-from models.errors import Conflict, NotFound
+from models.errors import ConfigError, Conflict, NotFound
 from models.firings import Firing
 from models.status import TERMINAL
 from models.triggers import Trigger
@@ -134,7 +134,10 @@ def approve(id: str, by: str, comment: str | None) -> github_approvals.GitHubApp
     item = github_approvals.decide(id, github_approvals.APPROVED, by, comment)
     trigger, delivery = triggers.get(item.trigger_id), _delivery(item.delivery_id)
     payload = deliveries.payload(delivery)
-    _, ref = fire(trigger, delivery.id, github_events.facts(delivery.event, payload), payload)
+    try:
+        _, ref = fire(trigger, delivery.id, github_events.facts(delivery.event, payload), payload)
+    except ConfigError as error:
+        raise Conflict(error.message, "pipeline_invalid", allowed=["reject"]) from error
     github_approvals.note_result(id, ref)
     return github_approvals.get(id)
 
