@@ -124,8 +124,8 @@ def secret_values() -> dict[str, str]:
 
 
 def names() -> frozenset[str]:
-    """The environment variables that the server itself reads."""
-    return frozenset(item.metadata["name"] for item in fields(Config))
+    """The environment variables that the server itself reads, and no program that agents run."""
+    return frozenset(item.metadata["name"] for item in fields(Config)) - {"GITHUB_TOKEN"}
 
 
 def environment() -> dict[str, str]:

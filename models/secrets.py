@@ -23,7 +23,6 @@ TYPES = {
     "other": "Other",
 }
 KEPT_VERSIONS = 5
-SHARED = {"GITHUB_TOKEN"}  # the server reads it, and so do the programs that agents run
 _ENV_KEY = re.compile(r"[A-Z_][A-Z0-9_]{0,127}")
 _RESERVED = re.compile(
     r"PATH|HOME|SHELL|USER|IFS|ENV|BASH_ENV|LD_.*|DYLD_.*|PYTHON.*|NODE_OPTIONS|PERL5.*|RUBYOPT"
@@ -177,7 +176,7 @@ def checked_env_key(given: str) -> str:
     key = given.strip().upper()
     if not _ENV_KEY.fullmatch(key):
         raise Invalid(f"{given!r} cannot name a variable", errors={"env_key": ["letters, digits and _ only"]})
-    if _RESERVED.fullmatch(key) or key in config.names() - SHARED:
+    if _RESERVED.fullmatch(key) or key in config.names():
         raise Invalid(f"{key} is reserved", "env_key_reserved", {"env_key": ["reserved"]})
     return key
 

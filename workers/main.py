@@ -13,6 +13,7 @@ from workers import (  # noqa: F401 (importing a module registers its actors)
     chat_turns,
     control,
     deliveries,
+    github_looks,
     holds,
     inquiries,
     keeper,

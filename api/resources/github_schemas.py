@@ -170,7 +170,7 @@ class ResolveSchema(RequestSchema):
     ALIASES = {"issueUrl": "issue_url", "projectId": "project_id"}
 
     issue_url = text(500, metadata={"description": "https://HOST/OWNER/NAME/issues/NUMBER; or `repo` and `number`"})
-    repo = fields.Str(validate=validate.Regexp(r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}\Z"))
+    repo = text(201, metadata={"description": "OWNER/NAME"})
     number = integer(1, 2**31 - 1)
     model = text(200)
     project_id = text(64)
@@ -183,7 +183,7 @@ class ResolvedSchema(AnswerSchema):
     status = fields.Str(required=True)
 
 
-class ManifestSchema(AnswerSchema):
+class AppManifestSchema(AnswerSchema):
     url = fields.Str(required=True, metadata={"description": "Where a browser posts `manifest` as a form field"})
     manifest = fields.Dict(required=True)
     state = fields.Str(required=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from typing import Any
 
 from flask import request
 from flask.views import MethodView
@@ -22,26 +23,32 @@ MOST_BYTES = 5 << 20
 SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 RETRY_SECONDS = 60
+DELIVERY = {"requestBody": {"content": {"application/json": {"schema": PayloadSchema}}, "required": True}}
 
 
 @blueprint.route("/github/webhooks")
 class GitHubWebhooks(MethodView):
     @needs("public")
-    @blueprint.doc(requestBody={"content": {"application/json": {"schema": PayloadSchema}}, "required": True})
+    @blueprint.doc(**DELIVERY)
     @blueprint.response(202, DeliveredSchema, example=DELIVERED_EXAMPLE)
     @blueprint.alt_response(200, schema=DeliveredSchema, example=DELIVERED_EXAMPLE | {"duplicate": True})
     @blueprint.errors(400, 413, 415, 503)
     def post(self):
         """Take a delivery; the signature of its bytes is checked before anything in it is read"""
-        body = signed_body()
-        heads, payload = headers(), bodies.parse(body)
-        if not isinstance(payload, dict):
-            raise BadRequest("A delivery is a JSON object")
-        taken = commands.receive(heads, body, payload)
-        answer = {"received": True, "delivery_id": heads.delivery_id, "event": heads.event, **taken}
-        return answer, 200 if taken["duplicate"] or heads.event == commands.PING else 202
+        return received()
 
     post.takes_form = True  # what else would be refused for its type must be refused for its size first
+
+
+def received() -> tuple[dict[str, Any], int]:
+    """The delivery as it is stored, and the status to answer with."""
+    body = signed_body()
+    heads, payload = headers(), bodies.parse(body)
+    if not isinstance(payload, dict):
+        raise BadRequest("A delivery is a JSON object")
+    taken = commands.receive(heads, body, payload)
+    answer = {"received": True, "delivery_id": heads.delivery_id, "event": heads.event, **taken}
+    return answer, 200 if taken["duplicate"] or heads.event == commands.PING else 202
 
 
 def signed_body() -> bytes:

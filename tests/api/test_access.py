@@ -12,6 +12,7 @@ from tests.api.conftest import AUTH, TOKEN, on_sqlite
 pytestmark = on_sqlite
 OPEN = {"status.Status", "site.healthz", "site.readyz", "site.openapi", "site.docs", "site.docs_style"}
 OPEN |= {"door.home", "door.login", "github_webhooks.GitHubWebhooks"}
+OPEN |= {"alias_github.AliasWebhook", "github_manifest.GitHubManifestCallback"}
 VALUES = {"session_id": "chat_none", "run_id": "run_x", "step_id": "FIX", "pipeline_id": "bugfix", "rest": "x"}
 VALUES |= {"other_id": "run_y", "approval_id": "apr_x", "name": "x", "number": 1, "agent_id": "writer"}
 VALUES |= {"import_id": "imp_x", "delivery_id": "dlv_x", "trigger_id": "trg_x"}

@@ -43,9 +43,8 @@ def test_the_label_resolve_starts_the_pipeline_once_for_an_issue() -> None:
     with database.connection():
         inputs = runs.inputs(run.id)
     assert (run.pipeline_id, inputs.task_description) == ("resolve", "Resolve Octo/Hello#7: It is broken")
-    assert (
-        run.tainted == "github Octo/Hello#7" and '"issue_body":"It says {{secret}} and stops."' in inputs.human_context
-    )
+    assert run.tainted == "github Octo/Hello#7"
+    assert '"issue_body":"It says {{secret}} and stops."' in inputs.human_context
 
 
 def test_another_label_starts_nothing_on_an_issue_that_has_it() -> None:
