@@ -16,7 +16,6 @@ QUEUED, PROCESSING, PROCESSED, IGNORED, FAILED = STATUSES = ("queued", "processi
 PREFIX = "dlv_"
 SAME_BODY_MS = 7 * 86_400_000  # a body that comes again within this time is the same delivery
 CLAIM_MS = 30_000  # after which another worker may go on
-DAY_MS = 86_400_000
 SHOWN = (
     *("id", "delivery_id", "body_sha256", "hook_id", "event", "action", "repository", "installation_id", "sender"),
     *("status", "attempts", "error", "effects", "received_at", "processed_at"),

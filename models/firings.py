@@ -10,6 +10,7 @@ from models import database
 from models.base import Model, new_id, now_ms
 
 LOCK = 7_340_004  # of PostgreSQL's advisory locks: one firing is decided at a time
+STARTED, ENDED = "github", "github.end"  # doorbells of a run's report
 LIVE = "('pending', 'running', 'paused')"
 
 
@@ -26,11 +27,24 @@ class Firing(Model):
     run_id = peewee.TextField(null=True, unique=True)  # null: it waits for its turn, or has made a task
     task_id = peewee.TextField(null=True)
     waiting = peewee.BooleanField(default=False)
+    check_id = peewee.BigIntegerField(null=True)  # of GitHub's check run
+    report_attempts = peewee.IntegerField(default=0)  # that failed one after the other
+    report_error = peewee.TextField(null=True)
     created_at = peewee.BigIntegerField()
 
     class Meta:
         table_name = "github_firings"
         indexes = ((("scope", "id"), False), (("waiting", "scope", "id"), False))
+
+
+class GitHubComment(Model):
+    """The one comment that we keep at an issue or pull request."""
+
+    place = peewee.TextField(primary_key=True)  # owner/name#number in lower case
+    comment_id = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "github_comments"
 
 
 def lock() -> None:
@@ -65,6 +79,26 @@ def of_run(run_id: str) -> Firing | None:
 def first_waiting(scope: str) -> Firing | None:
     found = Firing.fetch("waiting = ? AND scope = ? ORDER BY id LIMIT 1", (True, scope))
     return found[0] if found else None
+
+
+def note(firing: Firing, **columns: Any) -> None:
+    """What has come of a report, in the enclosing transaction."""
+    for name, value in columns.items():
+        setattr(firing, name, value)
+    Firing.update(**columns).where(Firing.id == firing.id).execute()
+
+
+def comment_of(place: str) -> int | None:
+    """Its id on GitHub, as far as is known."""
+    row = database.execute("SELECT comment_id FROM github_comments WHERE place = ?", (place,)).fetchone()
+    return row and row[0]
+
+
+def keep_comment(place: str, comment_id: int | None) -> None:
+    """That is the one from now on; None: it is gone."""
+    GitHubComment.delete().where(GitHubComment.place == place).execute()
+    if comment_id is not None:
+        GitHubComment.create(place=place, comment_id=comment_id)
 
 
 def begin(firing: Firing, run_id: str) -> None:

@@ -15,7 +15,7 @@ from models.chats import ChatMessage, ChatSession
 from models.crypto import Canary
 from models.deliveries import Delivery
 from models.events import StoredEvent
-from models.firings import Firing
+from models.firings import Firing, GitHubComment
 from models.github_approvals import GitHubApproval
 from models.github_apps import GitHubApp
 from models.github_cache import GitHubInstallation, GitHubQuestion, GitHubRepository, GitHubState
@@ -54,6 +54,7 @@ TABLES = [
     Firing,
     GitHubApp,
     GitHubApproval,
+    GitHubComment,
     GitHubInstallation,
     GitHubQuestion,
     GitHubRepository,

@@ -25,6 +25,7 @@ class GitHubDouble:
         self.journal: list[tuple[str, str, Any]] = []
         self.installations: dict[int, list[str]] = {11: ["octo/a", "octo/b", "octo/c"], 12: ["other/d"]}
         self.issues: dict[str, dict] = {}
+        self.pulls: dict[str, dict] = {}
         self.comments: dict[int, dict] = {}
         self.checks: dict[int, dict] = {}
         self.deliveries: list[dict] = []
@@ -151,6 +152,7 @@ class GitHubDouble:
             ("GET", "/user/repos", ("user",), lambda *_: (200, [repository("octo/a"), repository("me/own")])),
             ("GET", f"{repo}/installation", ("app",), self._of_repository),
             ("GET", f"{repo}/issues/(\\d+)", (), self._issue),
+            ("GET", f"{repo}/pulls/(\\d+)", inside, lambda w, q, d, r, n: (200, self.pulls[f"{r}#{n}"])),
             ("GET", f"{repo}/issues/(\\d+)/comments", inside, lambda w, q, d, r, n: (200, self._comments(r, n))),
             ("POST", f"{repo}/issues/(\\d+)/comments", inside, self._comment),
             ("PATCH", f"{repo}/issues/comments/(\\d+)", inside, self._edit),

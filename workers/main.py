@@ -18,6 +18,8 @@ from workers import (  # noqa: F401 (importing a module registers its actors)
     inquiries,
     keeper,
     maintenance,
+    reconciling,
+    reports,
     skill_folders,
     skill_imports,
     steps,

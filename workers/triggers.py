@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
+
 from models import deliveries, firings, github_approvals, github_apps, outbox, projects, runs, settings, triggers
 from models.base import dumps
 from models.deliveries import Delivery
@@ -18,8 +20,9 @@ from workers import runs as commands
 from workers.boards import changing
 from workers.broker import doorbell
 
+log = structlog.get_logger(__name__)
+
 BY = "github"  # who starts such runs
-STARTED, ENDED = "github", "github.end"  # doorbells of a run's report
 LONGEST_TITLE = 512
 Effect = tuple[str, str]  # (kind, id of what came of it)
 
@@ -89,7 +92,7 @@ def start(pipeline_id: str, text: str, facts: Facts, project_id: str | None = No
         **linked,
         **columns,
     )
-    doorbell("github_report", run_id, STARTED)
+    doorbell("github_report", run_id, firings.STARTED)
     return run_id
 
 
@@ -164,18 +167,20 @@ def run_ended(run_id: str) -> None:
 
 
 def _begin(waiting: Firing) -> None:
-    """Its turn has come, unless its trigger or its delivery is gone."""
+    """Its turn has come, unless its trigger, its delivery or its pipeline is gone."""
     try:
         trigger, delivery = triggers.get(waiting.trigger_id), deliveries.get(waiting.delivery_id)
-    except NotFound:
+        payload = deliveries.payload(delivery)
+        run_id = _start(trigger, github_events.facts(delivery.event, payload), payload)
+    except (NotFound, ConfigError) as error:
+        log.warning("waiting_run_dropped", scope=waiting.scope, error=error.message)
         waiting.delete_instance()
         return
-    payload = deliveries.payload(delivery)
-    firings.begin(waiting, _start(trigger, github_events.facts(delivery.event, payload), payload))
+    firings.begin(waiting, run_id)
     triggers.count(trigger.id)
 
 
 def report_answered(run_id: str, ended: bool) -> None:
     """Its doorbells need not ring any more."""
-    for ref in (STARTED, *([ENDED] if ended else [])):
+    for ref in (firings.STARTED, *([firings.ENDED] if ended else [])):
         outbox.answered(run_id, ref)

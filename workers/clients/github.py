@@ -176,6 +176,7 @@ def app() -> Client:
     us = github_apps.identity()
     if us.mode != APP:
         raise OutsideError("No GitHub App is configured", "github_not_configured", status=0)
+    redaction.learn(github_apps.secret_values())
     try:
         return Client(Auth.AppAuth(us.app_id, us.private_key, jwt_expiry=JWT_SECONDS))
     except ValueError as error:
