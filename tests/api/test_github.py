@@ -201,7 +201,9 @@ def test_an_app_is_made_with_a_manifest_and_its_secrets_are_shown_to_nobody(api,
     assert given["manifest"]["redirect_url"] == "http://localhost/v1/github/manifest/callback"
     assert given["url"].startswith("https://github.com/settings/apps/new?state=")
     back = f"/v1/github/manifest/callback?code=good&state={given['state']}"
-    made = anyone.get(back, headers={"Sec-Fetch-Site": "cross-site"})
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    assert anyone.get(back, headers=foreign).status_code == 403
+    made = anyone.get(back, headers=foreign | {"Sec-Fetch-Mode": "navigate"})
     assert (made.status_code, made.json["app_slug"], made.json["app_id"]) == (200, "djinn", "42")
     us = github_apps.identity()
     assert (us.app_id, us.webhook_secrets, us.mode) == ("42", ("made-secret-123",), "app")
