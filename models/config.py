@@ -87,6 +87,10 @@ class Config:
         return self.data_dir / "pipelines"
 
     @property
+    def repositories_dir(self) -> Path:
+        return self.data_dir / "repositories"
+
+    @property
     def base_url(self) -> str:
         return f"http://{self.host}:{self.port}"
 

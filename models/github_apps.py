@@ -78,6 +78,10 @@ def identity() -> Identity:
     )
 
 
+def is_configured() -> bool:
+    return identity().mode != NONE
+
+
 def _private_key() -> str:
     settings = config.get()
     if settings.github_app_private_key:

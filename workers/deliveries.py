@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from models import database, deliveries, events, outbox, triggers
+from models import database, deliveries, events, outbox, projects, triggers
 from models.base import now_ms
 from models.deliveries import FAILED, IGNORED, PROCESSED, QUEUED, Delivery
 from models.errors import LeaseLost
@@ -22,8 +22,9 @@ from workers.broker import actor, doorbell, later
 
 log = structlog.get_logger(__name__)
 
-PING = "ping"
-BUILT_IN = ("installation", "installation_repositories", "pull_request")  # events that mean something without triggers
+PING, PUSH = "ping", "push"
+# Events that mean something without triggers.
+BUILT_IN = ("installation", "installation_repositories", "pull_request", PUSH)
 MOST_ATTEMPTS = 5
 FIRST_PAUSE_MS = 5_000  # before the next attempt; doubles each time
 SHOWN_CHARS = 500  # of an error
@@ -125,11 +126,18 @@ def _rules(row: Delivery, facts: Facts, payload: dict[str, Any]) -> Iterator[tup
         yield "installation", lambda: installations.apply(row.event, facts, payload)
     with database.connection():
         waiting = triggers.listening(row.event)
-        concerned = merges.projects_of(facts.repository) if merges.concerns(facts) else []
-    for project_id in concerned:
+        concerned = projects.of_repository(facts.repository) if facts.repository else []
+    for project_id in concerned if merges.concerns(facts) else ():
         yield f"merge:{project_id}", lambda project_id=project_id: merges.apply(project_id, facts, payload)
+    for project_id in concerned if row.event == PUSH else ():
+        yield f"fetch:{project_id}", lambda project_id=project_id: _fetch(project_id)
     for trigger in waiting:
         yield f"trigger:{trigger.id}", lambda trigger=trigger: commands.react(trigger, row, facts, payload)
+
+
+def _fetch(project_id: str) -> tuple[str, str]:
+    doorbell("prepare_workspace", project_id, projects.WORKSPACE)
+    return "fetch", project_id
 
 
 def _once(row: Delivery, key: str, rule: Rule) -> None:

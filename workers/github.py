@@ -7,7 +7,6 @@ from typing import Any
 
 from models import database, firings, github_apps, github_cache
 from models.errors import ConfigError, Conflict, Invalid
-from models.github_apps import NONE
 from pipelines import github_events
 from workers import triggers
 from workers.broker import doorbell
@@ -27,10 +26,6 @@ def ask(kind: str, subject: dict[str, Any] | None = None) -> str:
     return id
 
 
-def is_configured() -> bool:
-    return github_apps.identity().mode != NONE
-
-
 def give_up(id: str) -> None:
     """Nobody waits for the answer any more, or it has been read."""
     with database.transaction():
@@ -44,7 +39,7 @@ def reconcile() -> None:
 
 def reconcile_if_due(minutes: int, since: int | None, now: int) -> bool:
     """Rings if the last ring is longer ago; for the sweeper."""
-    if not is_configured() or (since is not None and now - since < minutes * 60_000):
+    if not github_apps.is_configured() or (since is not None and now - since < minutes * 60_000):
         return False
     with database.transaction():
         reconcile()

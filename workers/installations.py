@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from models import database, github_cache, projects
+from models import github_cache, projects
 from pipelines import github_events
 from pipelines.github_events import Facts
+from workers.broker import doorbell
 
 EVENTS = ("installation", "installation_repositories")
 GONE = ("deleted", "suspend")
@@ -21,10 +22,14 @@ def apply(event: str, facts: Facts, payload: dict[str, Any]) -> tuple[str, str] 
     if event == "installation":
         active = facts.action not in GONE
         github_cache.save_installation(facts.installation_id, **columns(installation), active=active)
-        if not active:
-            _cut_off(github_cache.forget_repositories(facts.installation_id) + _names(payload, "repositories"))
+        names = _names(payload, "repositories")
+        if active:
+            _fetch_again(names)
+        else:
+            _cut_off(github_cache.forget_repositories(facts.installation_id) + names)
     else:
         _cut_off(_names(payload, "repositories_removed"))
+        _fetch_again(_names(payload, "repositories_added"))
     github_cache.expire("repos")
     return "installation", str(facts.installation_id)
 
@@ -49,11 +54,17 @@ def _names(payload: dict[str, Any], key: str) -> list[str]:
     return [str(item.get("full_name", "")).lower() for item in listed]
 
 
+def _fetch_again(names: list[str]) -> None:
+    """What projects could not reach they may reach now."""
+    for name in names:
+        for project_id in projects.of_repository(name):
+            doorbell("prepare_workspace", project_id, projects.WORKSPACE)
+
+
 def _cut_off(names: list[str]) -> None:
     """Projects say that their repository cannot be reached."""
     for name in dict.fromkeys(names):
-        sql = "SELECT id FROM projects WHERE repo_full_name = ? ORDER BY id"
-        for (project_id,) in database.execute(sql, (name,)).fetchall():
+        for project_id in projects.of_repository(name):
             project = projects.lock(project_id)
             told = projects.event(project, "project_updated", fields=["workspace_setup"])
             projects.write(project, [told], workspace_status="error", workspace_error=WHY)

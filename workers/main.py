@@ -20,6 +20,7 @@ from workers import (  # noqa: F401 (importing a module registers its actors)
     maintenance,
     reconciling,
     reports,
+    repositories,
     skill_folders,
     skill_imports,
     steps,

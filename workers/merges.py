@@ -20,12 +20,6 @@ def concerns(facts: Facts) -> bool:
     return facts.event == "pull_request" and facts.action == "closed" and facts.is_pull and bool(facts.repository)
 
 
-def projects_of(repository: str) -> list[str]:
-    """Ids of the projects whose repository it is."""
-    sql = "SELECT id FROM projects WHERE repo_full_name = ? AND status <> 'archived' ORDER BY id"
-    return [row[0] for row in database.execute(sql, (repository.lower(),)).fetchall()]
-
-
 def apply(project_id: str, facts: Facts, payload: dict[str, Any]) -> tuple[str, str] | None:
     """What the end of a pull request means to one project, in the enclosing transaction: (kind, task id)."""
     pull = payload["pull_request"]

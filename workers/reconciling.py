@@ -11,7 +11,7 @@ import structlog
 from models import database, deliveries, github_apps, github_cache, leases, outbox
 from models.base import new_id, now_ms
 from models.errors import OutsideError
-from models.github_apps import APP, NONE
+from models.github_apps import APP
 from pipelines import github_events
 from workers.broker import actor
 from workers.clients import github
@@ -42,7 +42,7 @@ def github_reconcile(id: str) -> None:
     if not leases.hold(LEASE, owner, LEASE_MS):
         return
     try:
-        if github_apps.identity().mode != NONE:
+        if github_apps.is_configured():
             _look(now_ms())
         with database.transaction():
             outbox.answered(id, "")

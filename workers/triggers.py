@@ -15,7 +15,7 @@ from models.status import TERMINAL
 from models.triggers import Trigger
 from pipelines import github_events, trigger_rules
 from pipelines.github_events import Facts
-from workers import definitions, merges, tasks
+from workers import definitions, tasks
 from workers import runs as commands
 from workers.boards import changing
 from workers.broker import doorbell
@@ -100,7 +100,7 @@ def project_of(facts: Facts, project_id: str | None) -> projects.Project | None:
     """The project that is named, else the only one of the repository. Raises NotFound."""
     if project_id:
         return projects.get(project_id)
-    found = merges.projects_of(facts.repository or "")
+    found = projects.of_repository(facts.repository or "")
     return projects.get(found[0]) if len(found) == 1 else None
 
 

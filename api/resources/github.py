@@ -33,7 +33,7 @@ class GitHubRepos(MethodView):
     @blueprint.errors(502)
     def get(self, query):
         """Repositories that can be reached, by name"""
-        if not commands.is_configured():
+        if not github_apps.is_configured():
             return [], {"X-GitHub-Status": "not_configured"}
         freshness = refresh_repos(query["refresh"])
         cursor, limit = decode(query["cursor"]), query["limit"]
@@ -83,7 +83,7 @@ def app_status(refresh: bool) -> dict[str, Any]:
     """From the last check, if that was made within a minute; else from a new one."""
     _, at = github_views.last_check()
     fresh = at is not None and time.time() * 1000 - at < github_views.FRESH_MS
-    if not commands.is_configured() or (fresh and not refresh):
+    if not github_apps.is_configured() or (fresh and not refresh):
         return github_views.app_status(cached=fresh)
     answer = asked("status", {}, STATUS_SECONDS)
     return github_views.app_status(cached=False, trouble=answer.get("error"))
