@@ -64,17 +64,13 @@ def add(delivery_id: str, digest: str, body: bytes, **facts: Any) -> tuple[str, 
     """(its id, whether it is new); else the id of the one that came first."""
     row = {"id": new_id(PREFIX), "delivery_id": delivery_id, "body_sha256": digest, "body_key": digest}
     row |= {"received_at": now_ms(), "body": zlib.compress(body, 1), **facts}
-    if _insert(row):
+    if Delivery.add_new(row):
         return row["id"], True
     first = _first(delivery_id, digest)
     if first.delivery_id != delivery_id and first.received_at < now_ms() - SAME_BODY_MS:
         Delivery.update(body_key=None).where(Delivery.id == first.id).execute()
-        return (row["id"], True) if _insert(row) else (_first(delivery_id, digest).id, False)
+        return (row["id"], True) if Delivery.add_new(row) else (_first(delivery_id, digest).id, False)
     return first.id, False
-
-
-def _insert(row: dict[str, Any]) -> bool:
-    return Delivery.insert(row).on_conflict_ignore().as_rowcount().execute() == 1
 
 
 def _first(delivery_id: str, digest: str) -> Delivery:

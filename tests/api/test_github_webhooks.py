@@ -144,3 +144,11 @@ def test_a_replay_does_what_is_not_done_yet(hook, api):
 def test_a_delivery_that_is_not_there_is_not_found(api):
     assert api.get("/v1/github/deliveries/dlv_x").json["code"] == "delivery_not_found"
     assert api.post("/v1/github/deliveries/dlv_x/replay").status_code == 404
+
+
+def test_the_older_paths_lead_to_the_same(hook, api):
+    body = encode(labeled())
+    taken = hook.post("/v1/webhooks/github", data=body, headers=heads("issues", body))
+    assert (taken.status_code, deliver(hook, "issues", {}).status_code) == (202, 202)
+    assert hook.post("/v1/webhooks/github", data=body, headers=heads("issues", body, "x")).status_code == 401
+    assert api.get("/v1/webhooks/events").json == api.get("/v1/github/deliveries").json != []
