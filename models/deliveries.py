@@ -97,7 +97,8 @@ def claim(id: str) -> Delivery | None:
     """Takes a waiting delivery, or one whose worker has not been heard of; None if there is nothing to take."""
     now = database.now_sql()
     sql = (
-        f"UPDATE github_deliveries SET status = 'processing', token = token + 1, claimed_until = {now} + ?"
+        "UPDATE github_deliveries SET status = 'processing', token = token + 1, attempts = attempts + 1,"
+        f" claimed_until = {now} + ?"
         f" WHERE id = ? AND (status = 'queued' OR (status = 'processing' AND claimed_until < {now}))"
     )
     return get(id) if database.execute(sql, (CLAIM_MS, id)).rowcount else None
@@ -120,9 +121,9 @@ def note_effect(row: Delivery, key: str, kind: str, ref: str | None) -> None:
 def settle(row: Delivery, status: str, error: str | None = None) -> None:
     """Ends the claim. Raises LeaseLost."""
     done = now_ms() if status != QUEUED else None
-    sets = "status = ?, error = ?, attempts = ?, processed_at = ?"
+    sets = "status = ?, error = ?, processed_at = ?"
     sql = f"UPDATE github_deliveries SET {sets} WHERE id = ? AND token = ?"
-    if not database.execute(sql, (status, error, row.attempts, done, row.id, row.token)).rowcount:
+    if not database.execute(sql, (status, error, done, row.id, row.token)).rowcount:
         raise LeaseLost(f"{row.id} was taken over")
 
 

@@ -13,9 +13,10 @@ from workers.broker import doorbell
 
 RESOLVE = "resolve"  # the pipeline
 RECONCILE = "github"  # the id that its doorbell carries
-_PART = r"(?!\.\.?(?:/|$))[A-Za-z0-9_.-]{1,100}"
+_PART = r"(?!\.\.?(?![\w.-]))[A-Za-z0-9_.-]{1,100}"  # any name but . and ..
 REPOSITORY = re.compile(f"{_PART}/{_PART}")
 ISSUE = re.compile(rf"https?://[^/\s]+/({_PART}/{_PART})/(?:issues|pull)/(\d{{1,9}})(?:[/?#].*)?")
+SHORT = re.compile(rf"({_PART}/{_PART})#(\d{{1,9}})")
 
 
 def ask(kind: str, subject: dict[str, Any] | None = None) -> str:
@@ -49,9 +50,10 @@ def reconcile_if_due(minutes: int, since: int | None, now: int) -> bool:
 def issue_of(url: str | None, repo: str | None, number: int | None) -> tuple[str, int]:
     """(owner/name, number) of an issue's address, or of both. Raises Invalid."""
     if url is not None:
-        found = ISSUE.fullmatch(url.strip())
+        found = ISSUE.fullmatch(url.strip()) or SHORT.fullmatch(url.strip())
         if found is None:
-            raise Invalid("That is no address of an issue", errors={"issue_url": ["https://HOST/OWNER/NAME/issues/N"]})
+            why = "https://HOST/OWNER/NAME/issues/N, or OWNER/NAME#N"
+            raise Invalid("That is no address of an issue", errors={"issue_url": [why]})
         return found[1], int(found[2])
     if repo is None or number is None or not REPOSITORY.fullmatch(repo):
         raise Invalid("Which issue?", errors={"issue_url": ["give it, or `repo` and `number`"]})

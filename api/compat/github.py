@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import marshmallow as ma
 from flask.views import MethodView
+from marshmallow import fields, validate
 
 from api.blueprint import needs
 from api.compat.blueprint import Aliases
@@ -10,7 +12,9 @@ from api.resources import github_schemas as schemas
 from api.resources.github import app_status
 from api.resources.github_deliveries import listed
 from api.resources.github_webhooks import DELIVERY, received
+from api.schemas import AnswerSchema
 from models import github_views
+from workers.github import issue_of
 
 blueprint = Aliases("alias_github", "alias_github", url_prefix="/v1", description="Aliases: GitHub")
 NOT_CONFIGURED = "Not Configured"
@@ -63,6 +67,28 @@ class AliasGitHubSetup(MethodView):
 @blueprint.route("/github/app-info")
 class AliasGitHubAppInfo(AliasGitHubSetup):
     """The same under another path."""
+
+
+class ParseQuerySchema(ma.Schema):
+    url = fields.Str(required=True, validate=validate.Length(1, 500))
+
+
+class ParsedIssueSchema(AnswerSchema):
+    owner = fields.Str(required=True)
+    repo = fields.Str(required=True)
+    number = fields.Int(required=True)
+
+
+@blueprint.route("/resolve/parse")
+class AliasResolveParse(MethodView):
+    @needs("read")
+    @blueprint.arguments(ParseQuerySchema, location="query")
+    @blueprint.response(200, ParsedIssueSchema)
+    def get(self, query):
+        """Which issue an address is of"""
+        repository, number = issue_of(query["url"], None, None)
+        owner, _, repo = repository.partition("/")
+        return {"owner": owner, "repo": repo, "number": number}
 
 
 @blueprint.route("/github/installations")

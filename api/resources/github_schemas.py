@@ -169,7 +169,7 @@ class ReconcileSchema(AnswerSchema):
 class ResolveSchema(RequestSchema):
     ALIASES = {"issueUrl": "issue_url", "projectId": "project_id"}
 
-    issue_url = text(500, metadata={"description": "https://HOST/OWNER/NAME/issues/NUMBER; or `repo` and `number`"})
+    issue_url = text(500, metadata={"description": "Its address, or OWNER/NAME#N; or `repo` and `number`"})
     repo = text(201, metadata={"description": "OWNER/NAME"})
     number = integer(1, 2**31 - 1)
     model = text(200)

@@ -165,7 +165,11 @@ def test_installations_are_those_that_were_seen_last(api, worker):
 
 @pytest.mark.parametrize(
     "body",
-    [{"issue_url": "https://github.com/octo/a/issues/7"}, {"repo": "octo/a", "number": 7, "model": "scripted/other"}],
+    [
+        {"issue_url": "https://github.com/octo/a/issues/7"},
+        {"issueUrl": "octo/a#7"},
+        {"repo": "octo/a", "number": 7, "model": "scripted/other"},
+    ],
 )
 def test_an_issue_is_resolved(api, worker, body):
     worker.issues["octo/a#7"] = issue(7, title="Broken")
@@ -177,12 +181,23 @@ def test_an_issue_is_resolved(api, worker, body):
     assert run.tainted == "github octo/a#7" and "octo/a" in RunInput.get_by_id(run.id).human_context
 
 
+ADDRESSES = ["https://github.com/octo/a/issues/7", "octo/a%237", "https://x.test/octo/a/pull/7?a=b"]
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+def test_an_address_of_an_issue_is_taken_apart(api, url):
+    assert api.get(f"/v1/resolve/parse?url={url}").json == {"owner": "octo", "repo": "a", "number": 7}
+    assert api.get("/v1/resolve/parse?url=octo").status_code == 422
+
+
 def test_an_issue_that_cannot_be_read_is_502(api, worker):
     answer = api.post("/v1/resolve", json={"repo": "octo/a", "number": 8})
     assert (answer.status_code, answer.json["code"], Run.select().count()) == (502, "github_error", 0)
 
 
-@pytest.mark.parametrize("body", [{}, {"repo": "octo/a"}, {"issue_url": "octo/a#7"}, {"repo": "../a", "number": 1}])
+@pytest.mark.parametrize(
+    "body", [{}, {"repo": "octo/a"}, {"issue_url": "octo/a"}, {"issue_url": "octo/..#7"}, {"repo": "../a", "number": 1}]
+)
 def test_an_issue_must_be_named(api, body):
     assert api.post("/v1/resolve", json=body).status_code == 422
 

@@ -25,8 +25,9 @@ def test_f15_deliveries_come_three_times_while_the_api_is_killed(storm, size, ro
     posted = [storm.callers.spread(deliver, storm, *copy) for copy in copies]
     kills = 0
     while not all(future.done() for future in posted) and kills < size(6, 60):
-        time.sleep(storm.random.uniform(1, 2))
+        time.sleep(storm.random.uniform(0.5, 2))
         storm.replace("web")
+        wait_for(lambda: storm.client.get("/readyz"), PATIENCE_SECONDS)  # one that never lives takes nothing
         kills += 1
     answers = [future.result(PATIENCE_SECONDS) for future in posted]
     wait_for(lambda: all_is_processed(storm, before + count), size(60, 300))

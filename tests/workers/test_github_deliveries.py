@@ -63,6 +63,16 @@ def test_a_worker_that_wakes_up_late_writes_nothing() -> None:
     assert [effect["kind"] for effect in deliveries.view(id)["effects"]] == ["run"]
 
 
+def test_a_delivery_that_kills_its_workers_is_given_up() -> None:
+    id = receive("issues", labeled())
+    for _ in range(workers.MOST_ATTEMPTS):
+        assert claim(id) is not None
+        expire()
+    workers.github_delivery(id)
+    shown = deliveries.view(id)
+    assert (shown["status"], shown["error"], Run.select().count()) == ("failed", "workers have died of it", 0)
+
+
 def test_an_effect_and_its_note_are_one_commit() -> None:
     id = receive("issues", labeled())
     row = claim(id)

@@ -13,6 +13,7 @@ from models.triggers import Trigger
 from tests.boards import Board
 from tests.github import commented, labeled
 from tests.workers.test_github_merges import deliver
+from workers import definitions, executions
 from workers import deliveries as workers
 from workers import runs as run_commands
 from workers import triggers as commands
@@ -109,6 +110,8 @@ def test_a_trigger_makes_one_task_per_thing() -> None:
     assert (kinds(first), kinds(again)) == (["task"], ["skipped"])
     task = board.task(first.effects[0]["ref"])
     assert (task.title, task.description, task.priority) == ("It is broken", "It says {{secret}} and stops.", "P1")
+    run_id = executions.execute(board.id, task.id, definitions.startable("quickstart"))
+    assert [run.tainted for run in started() if run.id == run_id] == ["github https://github.com/Octo/Hello/issues/7"]
     assert task.metadata == {
         "source": "github",
         "delivery_id": first.id,
