@@ -152,6 +152,9 @@ class GitHubDouble:
             ("GET", "/user/repos", ("user",), lambda *_: (200, [repository("octo/a"), repository("me/own")])),
             ("GET", f"{repo}/installation", ("app",), self._of_repository),
             ("GET", f"{repo}/issues/(\\d+)", (), self._issue),
+            ("POST", f"{repo}/pulls", inside, self._pull),
+            ("GET", f"{repo}/pulls", inside, self._find_pulls),
+            ("PATCH", f"{repo}/pulls/(\\d+)", inside, self._update_pull),
             ("GET", f"{repo}/pulls/(\\d+)", inside, lambda w, q, d, r, n: (200, self.pulls[f"{r}#{n}"])),
             ("GET", f"{repo}/issues/(\\d+)/comments", inside, lambda w, q, d, r, n: (200, self._comments(r, n))),
             ("POST", f"{repo}/issues/(\\d+)/comments", inside, self._comment),
@@ -207,6 +210,24 @@ class GitHubDouble:
             return 404, {"message": "Not Found"}
         self.comments[int(id)]["body"] = data["body"]
         return 200, self.comments[int(id)]
+
+    def _find_pulls(self, who, query, data, name) -> tuple[int, list]:
+        owner, branch = query["head"].split(":")
+        mine = [pull for place, pull in self.pulls.items() if place.startswith(f"{owner}/")]
+        return 200, [pull for pull in mine if pull["head"]["ref"] == branch]
+
+    def _pull(self, who, query, data, name) -> tuple[int, dict]:
+        if any(pull["head"]["ref"] == data["head"] for pull in self.pulls.values()):
+            return 422, {"message": "Validation Failed", "errors": [{"message": "A pull request already exists"}]}
+        number = 100 + len(self.pulls)
+        facts = {"number": number, "html_url": f"https://github.com/{name}/pull/{number}"}
+        facts["head"] = {"ref": data["head"]}
+        self.pulls[f"{name}#{number}"] = facts | {"title": data["title"], "body": data["body"], "base": data["base"]}
+        return 201, self.pulls[f"{name}#{number}"]
+
+    def _update_pull(self, who, query, data, name, number) -> tuple[int, dict]:
+        self.pulls[f"{name}#{number}"] |= data
+        return 200, self.pulls[f"{name}#{number}"]
 
     def _checks(self, who, query, data, name, sha) -> tuple[int, dict]:
         found = [check for check in self.checks.values() if check["head_sha"] == sha]

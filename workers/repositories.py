@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import structlog
@@ -169,6 +170,23 @@ def clone(project: Project, folder: Path) -> bool:
         git.local(["config", key, value], draft)
     draft.rename(folder)  # over an empty folder: the clone is there whole, or not at all
     return True
+
+
+def default_branch(project: Project) -> str:
+    """Of the repository, as it was fetched last. Raises OutsideError."""
+    return git.local(["symbolic-ref", "--short", "HEAD"], mirror(project.id)).strip()
+
+
+def push(project: Project, branch: str, bundle: bytes) -> None:
+    """Sends a branch that was packed up elsewhere; nothing is forced. Raises OutsideError, Forbidden."""
+    folder, url = mirror(project.id), address(project.repository)
+    kept = f"refs/djinnbot/{branch}"
+    with tempfile.NamedTemporaryFile(dir=folder.parent, suffix=".bundle") as file:
+        file.write(bundle)
+        file.flush()
+        allowed = {"protocol.file.allow": "always"}
+        git.local(["fetch", "--quiet", "--no-tags", file.name, f"+refs/heads/{branch}:{kept}"], folder, allowed)
+    git.remote(["push", "--quiet", url, f"{kept}:refs/heads/{branch}"], folder, url, _token(project))
 
 
 def credentials(project: Project) -> dict[str, str]:

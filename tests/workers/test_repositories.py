@@ -95,7 +95,6 @@ def test_a_branch_that_is_gone_is_gone_here_and_the_default_one_is_followed(proj
     bare = server.folder / "octo/a.git"
     git(bare, "symbolic-ref", "HEAD", "refs/heads/trunk")
     git(bare, "branch", "-D", "main")
-    git(bare, "update-server-info")
     repositories.prepare_workspace(project)
     assert result(run(project, "git branch; cat README.md")).split() == ["*", "trunk", "new"]
 
