@@ -51,13 +51,17 @@ lock: ## Pin the newest versions that setup.cfg allows
 	@$(BIN)/python -m piptools compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  --extra local --extra postgres --extra dev -o requirements-dev.lock -c requirements.lock setup.cfg requirements.in
 
-test: install-dev system-packages ## Install what the tests need and pass them
+test: install-dev system-packages tests/npm/node_modules ## Install what the tests need and pass them
 	@$(BIN)/python -m pytest -n 2 --ignore tests/storm --cov --cov-report=term:skip-covered
 
 SYSTEM_PACKAGES = $(shell command -v bwrap >/dev/null || echo bubblewrap) \
   $(shell command -v redis-server >/dev/null || echo redis-server) \
   $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,postgresql) \
+  $(shell command -v npm >/dev/null || echo npm) \
   $(if $(wildcard /usr/lib/*/faketime/libfaketimeMT.so.1),,libfaketime)
+
+tests/npm/node_modules: tests/npm/package-lock.json
+	@npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --silent && touch $@
 
 system-packages:
 	@set -- $(SYSTEM_PACKAGES); [ $$# -eq 0 ] && exit 0; \

@@ -21,6 +21,12 @@ from api.resources import (
     control,
     door,
     events,
+    github,
+    github_approvals,
+    github_deliveries,
+    github_manifest,
+    github_triggers,
+    github_webhooks,
     ledger,
     lifecycle,
     logins,
@@ -53,6 +59,7 @@ RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
     *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
     *(settings, providers, tokens, logins, audit),
+    *(github_webhooks, github_deliveries, github_triggers, github_approvals, github, github_manifest),
 )
 BODY_LIMIT = 1 << 20  # bytes
 HEADERS = {
@@ -119,7 +126,7 @@ def aliases() -> list[ModuleType]:
     """The routes for older clients, none if their folder was deleted."""
     if find_spec("api.compat") is None:
         return []
-    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats")]
+    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "github")]
 
 
 def pattern(converter: BaseConverter) -> dict[str, str]:

@@ -28,6 +28,7 @@ STATUS = {
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.TooMany: 429,
+    errors.OutsideError: 502,
     errors.Unavailable: 503,
     errors.LeaseLost: 409,
     errors.StaleState: 409,

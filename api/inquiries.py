@@ -22,19 +22,19 @@ def models(provider_id: str) -> dict[str, Any]:
     before = provider_checks.state(provider_id).checks
     with database.transaction():
         commands.refresh(provider_id)
-    asked = _awaited(lambda: provider_checks.state(provider_id).checks > before or None)
+    asked = awaited(lambda: provider_checks.state(provider_id).checks > before or None)
     listing = provider_views.listing(provider_id, before)
-    return listing if asked else listing | {"error": _reason()}
+    return listing if asked else listing | {"error": reason()}
 
 
 def tested(test_id: str, model: str | None) -> dict[str, Any]:
     """The result of a test that was rung for."""
     started = time.monotonic()
-    answer = _awaited(lambda: _answer(test_id))
+    answer = awaited(lambda: _answer(test_id))
     commands.give_up(test_id)
     waited = round((time.monotonic() - started) * 1000)
     unknown = {"ok": False, "latencyMs": waited, "status": None, "model": model, "checkedAt": now_ms()}
-    return answer or unknown | {"error": _reason()}
+    return answer or unknown | {"error": reason()}
 
 
 def _answer(test_id: str) -> dict[str, Any] | None:
@@ -42,14 +42,15 @@ def _answer(test_id: str) -> dict[str, Any] | None:
     return asked and asked.answer
 
 
-def _awaited(look: Callable[[], T | None]) -> T | None:
+def awaited(look: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T | None:
     """What `look` finds within the time; the connection is given back while waiting. None without a worker."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while (found := look()) is None and workers.alive()["alive"] and time.monotonic() < deadline:
         database.release()
         time.sleep(POLL_SECONDS)
     return found
 
 
-def _reason() -> str:
+def reason() -> str:
+    """Why nobody has answered."""
     return TOO_LATE if workers.alive()["alive"] else NOBODY

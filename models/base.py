@@ -49,8 +49,18 @@ class Model(peewee.Model):
     @classmethod
     def add(cls, row: dict[str, Any]) -> None:
         """Inserts one row; a field that is not given gets its default or null."""
+        execute(*cls._insert(row))
+
+    @classmethod
+    def add_new(cls, row: dict[str, Any]) -> bool:
+        """As `add`; False, having inserted nothing, if another row has one of its unique values."""
+        sql, values = cls._insert(row)
+        return execute(f"{sql} ON CONFLICT DO NOTHING", values).rowcount == 1
+
+    @classmethod
+    def _insert(cls, row: dict[str, Any]) -> tuple[str, list[Any]]:
         values = cls._meta.get_default_dict() | row
-        execute(_insert_sql(cls, tuple(values)), [cls._meta.fields[name].db_value(values[name]) for name in values])
+        return _insert_sql(cls, tuple(values)), [cls._meta.fields[name].db_value(values[name]) for name in values]
 
     @classmethod
     def fetch(cls, condition: str, params: Sequence[Any]) -> list[Self]:

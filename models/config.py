@@ -12,6 +12,9 @@ from pathlib import Path
 
 from environs import Env
 
+SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_PRIVATE_KEY")  # of variables whose values are never written
+SIGNING = ("GITHUB_APP_WEBHOOK_SECRET", "GITHUB_WEBHOOK_SECRET")  # comma-separated: two while one replaces the other
+
 
 def setting(name: str, default, text: str, kind: str = "str"):
     """A field read from environment variable `name`; `kind` is the name of an environs parser."""
@@ -42,6 +45,15 @@ class Config:
     scripted_replies: str = setting("SCRIPTED_REPLIES", "", "YAML file for the `scripted` provider")
     max_pending_runs: int = setting("MAX_PENDING_RUNS", 10_000, "queued runs before POST /runs answers 429", "int")
     lease_seconds: float = setting("LEASE_SECONDS", 30.0, "a worker unseen for this long has lost its steps", "float")
+    github_app_id: str = setting("GITHUB_APP_ID", "", "number of the GitHub App")
+    github_app_client_id: str = setting("GITHUB_APP_CLIENT_ID", "", "client id of the GitHub App")
+    github_app_name: str = setting("GITHUB_APP_NAME", "", "slug of the GitHub App, as in its address")
+    github_app_private_key: str = setting("GITHUB_APP_PRIVATE_KEY", "", "its private key (PEM)")
+    github_app_private_key_path: str = setting("GITHUB_APP_PRIVATE_KEY_PATH", "", "a file that holds that key")
+    github_app_webhook_secret: str = setting("GITHUB_APP_WEBHOOK_SECRET", "", "secrets of webhooks; two to change one")
+    github_webhook_secret: str = setting("GITHUB_WEBHOOK_SECRET", "", "the same for webhooks of repositories")
+    github_token: str = setting("GITHUB_TOKEN", "", "a personal access token; enough without an App")
+    github_api_url: str = setting("GITHUB_API_URL", "https://api.github.com", "REST API, also of an Enterprise Server")
     chat_idle_days: int = setting("CHAT_IDLE_DAYS", 30, "chats silent for so long are ended; 0: never", "int")
     log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning, error")
     log_format: str = setting("LOG_FORMAT", "", "text or json; unset: text on a terminal, else json")
@@ -75,6 +87,10 @@ class Config:
         return self.data_dir / "pipelines"
 
     @property
+    def repositories_dir(self) -> Path:
+        return self.data_dir / "repositories"
+
+    @property
     def base_url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
@@ -104,14 +120,16 @@ def provider_keys() -> list[str]:
 
 def secret_values() -> dict[str, str]:
     """{name: value} of what must never be written anywhere: the process's own keys and tokens."""
-    named = {name: value for name, value in os.environ.items() if name.endswith(("_API_KEY", "_TOKEN"))}
+    named = {name: value for name, value in os.environ.items() if name.endswith(SECRET_ENDINGS)}
+    signing = {f"{name} {n}": part for name in SIGNING for n, part in enumerate(named.get(name, "").split(","))}
     ring = get().encryption_keys.split(",")
-    return named | {f"ENCRYPTION_KEYS {entry.partition(':')[0]}": entry.partition(":")[2] for entry in ring}
+    keys = {f"ENCRYPTION_KEYS {entry.partition(':')[0]}": entry.partition(":")[2] for entry in ring}
+    return named | signing | keys
 
 
 def names() -> frozenset[str]:
-    """The environment variables that the server itself reads."""
-    return frozenset(item.metadata["name"] for item in fields(Config))
+    """The environment variables that the server itself reads, and no program that agents run."""
+    return frozenset(item.metadata["name"] for item in fields(Config)) - {"GITHUB_TOKEN"}
 
 
 def environment() -> dict[str, str]:

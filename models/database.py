@@ -157,10 +157,10 @@ def _begin():
     return db.atomic("IMMEDIATE") if dialect() == "sqlite" else db.atomic()
 
 
-def serialize() -> None:
+def serialize(lock: int = SERIAL_LOCK) -> None:
     """From here to the end of the transaction one caller at a time, for what is rare and must be in order."""
     if dialect() == "postgres":  # SQLite has one writer anyway
-        execute("SELECT pg_advisory_xact_lock(?)", (SERIAL_LOCK,))
+        execute("SELECT pg_advisory_xact_lock(?)", (lock,))
 
 
 def on_commit(call: Callable[[], Any]) -> None:

@@ -12,6 +12,7 @@ DjinnBotError                 code, message
 ├── TooLarge                  more bytes than the limit
 ├── TooMany                   a cap is reached; `retry_after` seconds
 ├── Unavailable               a dependency is down; `retry_after` seconds
+├── OutsideError              an outside service refused or does not answer; `retry_after` seconds, if it said so
 ├── LeaseLost                 this worker no longer owns the step: stop, write nothing
 ├── NeedsPerson               the attempt waits for a person's decision
 ├── StaleState                another worker planned this run meanwhile: reload and decide again
@@ -114,6 +115,14 @@ class Unavailable(DjinnBotError):
     code = "unavailable"
 
     def __init__(self, message: str, code: str | None = None, retry_after: int = 1, **details: Any) -> None:
+        super().__init__(message, code, **details)
+        self.retry_after = retry_after
+
+
+class OutsideError(DjinnBotError):
+    code = "outside_error"
+
+    def __init__(self, message: str, code: str | None = None, retry_after: int | None = None, **details: Any) -> None:
         super().__init__(message, code, **details)
         self.retry_after = retry_after
 

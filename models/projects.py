@@ -15,6 +15,7 @@ from models.events import Event
 
 STATUSES = ("active", "paused", "completed", "archived")
 PREFIX = "proj_"
+WORKSPACE = "workspace"  # doorbell: the repository is to be fetched
 
 
 class Project(Model):
@@ -147,6 +148,12 @@ def write(project: Project, recorded: Sequence[Event] = (), **changes: Any) -> N
     database.execute(f"UPDATE projects SET {', '.join(sets)} WHERE id = ?", (*values, project.id))
     if recorded:
         events.append(project.id, project.last_seq, recorded)
+
+
+def of_repository(full_name: str) -> list[str]:
+    """Ids of the projects whose repository it is (owner/name)."""
+    sql = "SELECT id FROM projects WHERE repo_full_name = ? AND status <> 'archived' ORDER BY id"
+    return [row[0] for row in database.execute(sql, (full_name.lower(),)).fetchall()]
 
 
 def named(name: str) -> list[str]:

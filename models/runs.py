@@ -69,6 +69,7 @@ class Run(Model):
     task_branch = peewee.TextField(null=True)
     warnings = JSONField(default=list)
     created_by = peewee.TextField(null=True)
+    tainted = peewee.TextField(null=True)  # why it is not trusted: where its text comes from
     last_seq = peewee.IntegerField(default=0)
     created_at = peewee.BigIntegerField()
     updated_at = peewee.BigIntegerField()

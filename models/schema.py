@@ -13,7 +13,12 @@ from models.audit import AuditRow
 from models.calls import LLMCall, ToolUse
 from models.chats import ChatMessage, ChatSession
 from models.crypto import Canary
+from models.deliveries import Delivery
 from models.events import StoredEvent
+from models.firings import Firing, GitHubComment
+from models.github_approvals import GitHubApproval
+from models.github_apps import GitHubApp
+from models.github_cache import GitHubInstallation, GitHubQuestion, GitHubRepository, GitHubState
 from models.idempotency import IdempotencyKey
 from models.leases import Lease
 from models.logins import Login, LoginLink
@@ -30,6 +35,7 @@ from models.skills import Skill, SkillBlob, SkillVersion
 from models.snapshots import Snapshot
 from models.tasks import Dependency, Task, TaskEvent, TaskRun
 from models.tokens import Ticket, Token
+from models.triggers import Trigger
 from models.versions import Version
 from models.visits import Attempt, VisitRow
 from models.workers import Worker
@@ -43,7 +49,16 @@ TABLES = [
     Canary,
     ChatMessage,
     ChatSession,
+    Delivery,
     Dependency,
+    Firing,
+    GitHubApp,
+    GitHubApproval,
+    GitHubComment,
+    GitHubInstallation,
+    GitHubQuestion,
+    GitHubRepository,
+    GitHubState,
     IdempotencyKey,
     LLMCall,
     Lease,
@@ -78,6 +93,7 @@ TABLES = [
     Ticket,
     Token,
     ToolUse,
+    Trigger,
     Version,
     VisitRow,
     Worker,

@@ -13,13 +13,20 @@ from dataclasses import dataclass, field
 MAX_DEPTH = 8
 _NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 _DOTTED = rf"(?:[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}\.)?{_NAME}"
-# Possessive blanks and bounded names keep the scan linear, whatever the text.
-_TAG = re.compile(
-    rf"\{{\{{[ \t]*+(?P<name>{_DOTTED})[ \t]*+\}}\}}"
-    rf"|\{{%[ \t]*+if[ \t]++(?P<negated>not[ \t]++)?(?P<if>{_DOTTED})[ \t]*+%\}}"
-    r"|\{%[ \t]*+(?P<word>else|endif)[ \t]*+%\}"
-    r"|(?P<open>\{(?=\{)|\{%)(?P<bad_if>[ \t]*+if\b)?"
-)
+_PATH = rf"{_NAME}(?:\.{_NAME}){{0,7}}"
+
+
+def _tags(name: str) -> re.Pattern[str]:
+    """Possessive blanks and bounded names keep the scan linear, whatever the text."""
+    return re.compile(
+        rf"\{{\{{[ \t]*+(?P<name>{name})[ \t]*+\}}\}}"
+        rf"|\{{%[ \t]*+if[ \t]++(?P<negated>not[ \t]++)?(?P<if>{name})[ \t]*+%\}}"
+        r"|\{%[ \t]*+(?P<word>else|endif)[ \t]*+%\}"
+        r"|(?P<open>\{(?=\{)|\{%)(?P<bad_if>[ \t]*+if\b)?"
+    )
+
+
+_TAG, _DEEP_TAG = _tags(_DOTTED), _tags(_PATH)
 
 
 class TemplateError(ValueError):
@@ -48,11 +55,14 @@ class _If:
         return self.then if self.otherwise is None else self.otherwise
 
 
-def render(template: str, lookup: Callable[[str], str | None]) -> tuple[str, list[str]]:
-    """The text with every tag replaced, and the inserted names that `lookup` answered with None, in order."""
+def render(template: str, lookup: Callable[[str], str | None], deep: bool = False) -> tuple[str, list[str]]:
+    """The text with every tag replaced, and the inserted names that `lookup` answered with None, in order.
+
+    `deep`: names are paths into an object, `a.b.c`.
+    """
     out: list[str] = []
     unknown: list[str] = []
-    _write(_parsed(template), lookup, out, unknown)
+    _write(_parsed(template, deep), lookup, out, unknown)
     return "".join(out), list(dict.fromkeys(unknown))
 
 
@@ -66,9 +76,9 @@ def names_outside_if(template: str) -> frozenset[str]:
     return frozenset(name for name, guarded in uses(template) if not guarded)
 
 
-def uses(template: str) -> list[tuple[str, bool]]:
+def uses(template: str, deep: bool = False) -> list[tuple[str, bool]]:
     """(name, whether an `if` guards it) in order of appearance. Raises TemplateError."""
-    return list(_uses(_parsed(template), False))
+    return list(_uses(_parsed(template, deep), False))
 
 
 def _uses(nodes: list, guarded: bool) -> Iterator[tuple[str, bool]]:
@@ -96,12 +106,12 @@ def _write(nodes: list, lookup: Callable[[str], str | None], out: list[str], unk
 
 
 @functools.lru_cache(maxsize=2048)
-def _parsed(template: str) -> list:
+def _parsed(template: str, deep: bool) -> list:
     root: list = []
     opened: list[_If] = []
     end = 0
     closing = {"{": template.rfind("}}"), "{%": template.rfind("%}")}
-    for tag in _TAG.finditer(template):
+    for tag in (_DEEP_TAG if deep else _TAG).finditer(template):
         branch = opened[-1].open_branch if opened else root
         if tag["open"]:
             _refuse_unclosed(tag, closing)

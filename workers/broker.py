@@ -28,6 +28,11 @@ QUEUES = {  # actor -> queue
     "secrets_rekey": "housekeeping",
     "skill_import": "default",
     "task_on_run_end": "default",
+    "github_delivery": "github",
+    "github_look": "github",
+    "github_reconcile": "github",
+    "github_report": "github",
+    "prepare_workspace": "git",
     "provider_models": "default",
     "provider_test": "default",
 }

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from models import config, runs
+from models import runs
 from models.errors import ChildFailed, ConfigError
 from models.events import Event
 from models.run_views import COUNTED
 from models.runs import Run
 from models.status import TERMINAL, RunStatus, StepStatus
-from pipelines import personas, plan, results, template
-from pipelines.catalog import LIBRARY, Catalog, Entry, Known
+from pipelines import plan, results, template
 from pipelines.state import Visit
+from workers import definitions, walks
 from workers import runs as commands
-from workers import walks
 from workers.agent import prompt
 from workers.walks import Walk
 
@@ -22,7 +21,7 @@ MAX_DEPTH = 5  # pipelines inside pipelines
 def begin(walk: Walk, visit: Visit) -> Event:
     """Starts the child run of a queued visit, in the enclosing transaction. Raises ConfigError."""
     run, step = walk.run, walk.state.step(visit)
-    entry = _entry(step.pipeline)
+    entry = definitions.startable(step.pipeline)
     _refuse_depth(run)
     given = _given(walk, visit)
     walk.state.touch(visit)
@@ -39,16 +38,9 @@ def begin(walk: Walk, visit: Visit) -> Event:
         parent_step_id=visit.step_key,
         root_run_id=run.root_run_id or run.id,
         created_by=run.created_by,
+        tainted=run.tainted,
     )
     return walks.event(run, "step_started", visit, model=None, max_retries=0)
-
-
-def _entry(pipeline_id: str) -> Entry:
-    known = Known(agents=personas.installed(config.get().agents_dir))
-    entry = Catalog([config.get().pipelines_dir, LIBRARY], lambda: known).get(pipeline_id)
-    if entry is None or not entry.valid:
-        raise ConfigError(f"The child pipeline {pipeline_id} is {'not there' if entry is None else 'not valid'}")
-    return entry
 
 
 def _refuse_depth(run: Run) -> None:

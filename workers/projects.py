@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from models import boards, database, projects
+from models import boards, config, database, projects
 from models.base import new_id, now_ms
 from models.boards import DEFAULT_TEMPLATE, TEMPLATES, Board, Column
 from models.errors import Conflict, Invalid, NotFound
 from models.projects import Project, ProjectAgent, Workflow
+from workers.broker import doorbell
 
 HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?", re.IGNORECASE)
 PATH = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)+")
@@ -45,11 +47,22 @@ def create(
 def _add(row: dict[str, Any], columns: Sequence[Column]) -> str:
     now, project_id = now_ms(), new_id(projects.PREFIX)
     with database.transaction():
-        Project.add(row | {"id": project_id, "created_at": now, "updated_at": now})
+        Project.add(row | {"id": project_id, "created_at": now, "updated_at": now} | _setup(row["repository"]))
         projects.add_columns(project_id, columns)
+        _ring(project_id, row["repository"])
         project = projects.lock(project_id)
         projects.write(project, [projects.event(project, "project_created", name=project.name)])
     return project_id
+
+
+def _setup(repository: str | None) -> dict[str, Any]:
+    """The state of the workspace when the repository is new."""
+    return {"workspace_status": "queued" if repository else "none", "workspace_error": None}
+
+
+def _ring(project_id: str, repository: str | None) -> None:
+    if repository:
+        doorbell("prepare_workspace", project_id, projects.WORKSPACE)
 
 
 def _defaults(template: boards.Template | None) -> dict[str, Any]:
@@ -125,6 +138,9 @@ def update(project_id: str, fields: dict[str, Any], check: Any = None) -> Projec
             if "status" in differs:
                 differs["completed_at"] = now_ms() if differs["status"] == "completed" else None
             names = sorted(set(differs) & set(fields))
+            if "repository" in differs:
+                differs |= _setup(differs["repository"])
+                _ring(project_id, differs["repository"])
             projects.write(project, [projects.event(project, "project_updated", fields=names)], **differs)
     return project
 
@@ -159,6 +175,7 @@ def purge(project_id: str) -> None:
         projects.lock(project_id)
         _refuse_live_runs(project_id)
         projects.delete(project_id)
+        database.on_commit(lambda: shutil.rmtree(config.get().repositories_dir / project_id, ignore_errors=True))
 
 
 def _refuse_live_runs(project_id: str) -> None:

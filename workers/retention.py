@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from models import audit, database, events, settings
+from models import audit, database, deliveries, events, settings
 from models.audit import Actor
 from models.base import now_ms
 
@@ -21,8 +22,9 @@ class Retention:
     began: float = 0.0
 
     def prune(self) -> None:
-        """One round: events of finished runs, lines of the audit log."""
+        """One round: events of finished runs, deliveries, lines of the audit log."""
         self._trim_events(now_ms() - settings.get("eventRetentionDays") * DAY_MS)
+        _in_batches(deliveries.prune, now_ms() - settings.get("webhookRetentionDays") * DAY_MS)
         if (days := settings.get("auditRetentionDays")) is not None:
             prune_audit(now_ms() - days * DAY_MS)
 
@@ -37,15 +39,21 @@ class Retention:
             self.beyond = reached
 
 
-def prune_audit(older_than: int) -> int:
-    """Shortens the log at its beginning, and records that; returns by how many rows."""
+def _in_batches(prune: Callable[[int, int], int], older_than: int) -> int:
+    """Forgets what is older, a part at a time; returns how many rows."""
     gone = 0
     for _ in range(MOST_BATCHES):
         with database.transaction():
-            part = audit.prune(older_than, BATCH)
-            gone += part
+            part = prune(older_than, BATCH)
+        gone += part
         if part < BATCH:
             break
+    return gone
+
+
+def prune_audit(older_than: int) -> int:
+    """Shortens the log at its beginning, and records that; returns by how many rows."""
+    gone = _in_batches(audit.prune, older_than)
     if gone:
         with database.transaction():
             audit.record(

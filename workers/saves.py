@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from models import approvals, budgets, database, outbox, runs, text_search, visits
+from models import approvals, budgets, database, firings, outbox, runs, text_search, visits
 from models.base import now_ms
 from models.errors import NeedsPerson
 from models.events import Event
@@ -101,6 +101,8 @@ def _tell_others(walk: Walk) -> None:
             broker.doorbell("advance_run", run.parent_run_id, f"child.{run.id}")
         if run.project_id:
             broker.doorbell("task_on_run_end", run.id, "task")
+        if run.tainted:
+            broker.doorbell("github_report", run.id, firings.ENDED)
     if cancelled and run.status not in TERMINAL:
         for visit in cancelled:
             budgets.release(run.id, run.root_run_id, visit.n)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import redis
 import structlog
 
-from models import config, database, idempotency, outbox, workers
+from models import config, database, idempotency, outbox, settings, workers
+from models.base import now_ms
 from models.workers import Worker
-from workers import approvals, chats, providers, skill_folders, task_claims
+from workers import approvals, chats, github, providers, skill_folders, task_claims
 from workers.broker import client
 from workers.publisher import FEED_DATABASE
 from workers.releases import release
@@ -32,6 +33,7 @@ class Sweeper:
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # worker id -> (beat, when it was first seen)
     canary_set: bool = False
     pruned: float = 0.0
+    reconciled: int | None = None  # when GitHub's deliveries were looked at last, ms
     retention: Retention = field(default_factory=Retention)
 
     def sweep(self) -> None:
@@ -91,6 +93,12 @@ class Sweeper:
             chats.expire(config.get().chat_idle_days)
             self.retention.prune()
             providers.refresh_old()
+            self._reconcile()
+
+    def _reconcile(self) -> None:
+        """At the start, and then as often as the settings say."""
+        if github.reconcile_if_due(settings.get("githubReconcileMin"), self.reconciled, now_ms()):
+            self.reconciled = now_ms()
 
 
 def _watch_folders() -> None:

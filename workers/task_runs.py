@@ -78,7 +78,7 @@ def _end(change: Change, run: Run) -> None:
 
 def _follow(change: Change, task: Task, run: Run, claimed_from: str | None) -> None:
     """Where the run's end takes its task; where a gate forbids it, to the blocked ones with a note."""
-    goal, note = _goal(change, run, claimed_from), f"run {run.id} {run.status}"
+    goal, note = _goal(change, task, run, claimed_from), f"run {run.id} {run.status}"
     if goal is None or goal == task.status:
         return
     waits = change.board.classes[goal] == DONE and tasks.blockers(task.id, change.done)
@@ -90,11 +90,12 @@ def _follow(change: Change, task: Task, run: Run, claimed_from: str | None) -> N
         change.move(task, goal, note, by_server=True)
 
 
-def _goal(change: Change, run: Run, claimed_from: str | None) -> str | None:
+def _goal(change: Change, task: Task, run: Run, claimed_from: str | None) -> str | None:
     board, project = change.board, change.project
     if run.status == RunStatus.COMPLETED:
         outputs = run.outputs or {}
-        under_review = outputs.get("pr_url") and "review" in board.statuses
+        open_pull = outputs.get("pr_url") and not task.metadata.get("pr_merged")
+        under_review = open_pull and "review" in board.statuses
         return project.on_success_status or ("review" if under_review else board.first("terminal_done"))
     if run.status == RunStatus.FAILED:
         return project.on_failure_status or board.first("terminal_fail")

@@ -129,7 +129,7 @@ def doctor() -> None:
 
 
 def _masked(name: str, value: Any) -> str:
-    secret = name.endswith(("_TOKEN", "_KEY", "_KEYS")) or ("://" in str(value) and "@" in str(value))
+    secret = name.endswith(("_TOKEN", "_KEY", "_KEYS", "_SECRET")) or ("://" in str(value) and "@" in str(value))
     return "(set)" if secret and value else str(value) if value not in ("", []) else "-"
 
 

@@ -13,6 +13,7 @@ from models.runs import Run
 from tests.api import factories
 from tests.api.conftest import ROOT
 from tests.chat import install
+from workers.deliveries import Heads, receive
 
 pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True, scope="module")
 
@@ -135,3 +136,15 @@ def test_a_task_is_worked_on_by_a_pipeline(djinnbot):
     started = djinnbot("tasks", "run", project, task, "--context", "Short")
     assert started.startswith("run_") and "pending" in started
     assert djinnbot("tasks", "run", project, task, code=2)
+
+
+def test_github_is_shown_with_what_it_has_sent(djinnbot, server):
+    with database.transaction():
+        id = receive(Heads("guid", "watch"), b"{}", {"action": "started"})["id"]
+    assert "GitHub is not configured" in djinnbot("github", "status")
+    assert "repository" in djinnbot("github", "repos")
+    listed = djinnbot("github", "deliveries", "--event", "watch")
+    assert id in listed and "watch.started" in listed and "ignored" in listed
+    assert djinnbot("github", "replay", id).strip() == f"{id}: queued"
+    assert "pipeline resolve" in djinnbot("github", "triggers")
+    assert '"built_in"' in djinnbot("github", "triggers", "--json")

@@ -14,6 +14,8 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks
 
+from models import config
+from tests import github
 from tests.api import factories
 from tests.api.conftest import AUTH, on_sqlite
 
@@ -37,7 +39,7 @@ SEARCH = settings(
 @on_sqlite
 @pytest.mark.timeout(400)  # seconds; it grows with every route
 @pytest.mark.parametrize("part", range(PARTS))
-def test_the_server_keeps_to_its_document(app, run_id, part):
+def test_the_server_keeps_to_its_document(app, run_id, environment, part):
     factories.visit(run_id, "FIX")
     document = schemathesis.openapi.from_wsgi("/openapi.json", app, config=CONFIG)
     operations = [found.ok() for found in document.get_all_operations() if not is_stream(found.ok())]
@@ -45,6 +47,13 @@ def test_the_server_keeps_to_its_document(app, run_id, part):
     for operation in operations[part::PARTS]:
         for mode in GenerationMode:
             attempt(operation, mode)
+
+
+@pytest.fixture
+def environment(settings):
+    """A webhook secret: without one every delivery would be refused as such."""
+    settings.setenv("GITHUB_WEBHOOK_SECRET", github.SECRET)
+    config.get.cache_clear()
 
 
 def is_stream(operation) -> bool:

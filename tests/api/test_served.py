@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests import github
 from tests.api import factories
 from tests.api.conftest import AUTH, ROOT, Server
 
@@ -89,3 +90,17 @@ def test_the_command_prints_a_link_that_signs_in_and_opens_a_stream_until_signed
             assert httpx.post(f"{server.url}/logout", cookies=browser.cookies).status_code == 303
             list(lines)
         assert browser.get("/v1/runs").status_code == 401
+
+
+def test_without_redis_github_is_answered_at_once(server):
+    alone = Server(REDIS_URL="redis://127.0.0.1:1", GITHUB_WEBHOOK_SECRET=github.SECRET)
+    try:
+        with httpx.Client(base_url=alone.url) as opened:
+            began = time.monotonic()
+            for number in range(20):
+                body = github.encode(github.labeled(number))
+                sent = github.heads("issues", body)
+                assert opened.post("/v1/github/webhooks", content=body, headers=sent).status_code == 202
+        assert time.monotonic() - began < 10
+    finally:
+        alone.stop()

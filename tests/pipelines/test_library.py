@@ -6,7 +6,7 @@ from pipelines.catalog import LIBRARY, Catalog, Known
 from pipelines.personas import installed, load
 from pipelines.seeding import BUILT_IN
 
-TOOLS = frozenset({"read", "write", "edit", "bash"})
+TOOLS = frozenset({"read", "write", "edit", "bash", "open_pull_request"})
 CATALOG = Catalog((LIBRARY,), lambda: Known(agents=installed(BUILT_IN), tools=TOOLS))
 FLOWS = {
     "execute": ["EXECUTE"],

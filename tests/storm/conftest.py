@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
+from tests import github, servers
 from tests.storm.provider import Provider
 from tests.storm.report import HEAD, Row
 from tests.storm.target import KINDS, Storm
@@ -78,8 +78,8 @@ def platform(request, kind, full, provider):
     lease = "30" if full else "5"
     with tempfile.TemporaryDirectory(prefix="storm-") as folder:
         kinds = (*KINDS, "relay", "worker") if full else KINDS
-        settings = {"LEASE_SECONDS": lease, "MAX_PENDING_RUNS": "20000", **provider.settings}
-        storm = Storm(Path(folder), url, kinds=kinds, **settings)
+        settings = {"LEASE_SECONDS": lease, "MAX_PENDING_RUNS": "20000", "GITHUB_WEBHOOK_SECRET": github.SECRET}
+        storm = Storm(Path(folder), url, kinds=kinds, **settings, **provider.settings)
         yield storm
         storm.stop()
 

@@ -8,10 +8,12 @@ from models import audit, database, events, settings
 from models.audit import Actor, AuditRow
 from models.base import new_id, now_ms
 from models.chats import ChatSession
+from models.deliveries import Delivery
 from models.events import StoredEvent
 from models.runs import Run
 from tests.api import factories
 from workers import retention
+from workers.deliveries import Heads, receive
 from workers.retention import DAY_MS, Retention
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -186,3 +188,16 @@ def test_lines_go_from_the_beginning_only_whatever_the_clock_said() -> None:
         record(days)
     assert retention.prune_audit(now_ms() - 10 * DAY_MS) == 0
     assert audit.verify() == {"ok": True, "rows": 3, "first_bad": None}
+
+
+# --- deliveries ---
+
+
+@pytest.mark.parametrize(("status", "days", "kept"), [("processed", 31, 0), ("processed", 29, 1), ("queued", 31, 1)])
+def test_settled_deliveries_are_forgotten_after_their_time(status, days, kept) -> None:
+    body = b'{"action": "started"}'
+    receive(Heads("guid", "watch"), body, {})
+    with database.transaction():
+        Delivery.update(status=status, received_at=now_ms() - days * DAY_MS).execute()
+    prune()
+    assert Delivery.select().count() == kept

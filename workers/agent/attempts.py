@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import gevent
 
-from models import redaction
+from models import database, projects, redaction
 from models.base import now_ms
-from models.errors import AttemptTimeout, RunTimeout
+from models.errors import AttemptTimeout, NotFound, OutsideError, RunTimeout
 from pipelines.state import Visit
-from workers import workspaces
+from workers import repositories, workspaces
 from workers.agent import prompt, settings
 from workers.agent.feed import Feed
 from workers.agent.loop import Answer, Attempt
@@ -66,14 +66,32 @@ def _prepare_workspace(walk: Walk, visit: Visit) -> None:
     """The folder as the attempt must find it: restored if the epoch or the repeat says so, and kept as a snapshot."""
     run, name = walk.run, workspaces.snapshot_name(walk.run.id, walk.run.epoch, visit.n)
     walk.workspace.mkdir(parents=True, exist_ok=True)
-    if visit.interrupted is not None:
-        return
+    if visit.interrupted is None:
+        _restore(walk, visit, name)
+    if not run.workspace_from and _is_first(walk, visit):
+        _clone(walk)
+    if visit.interrupted is None and not workspaces.take(run.id, name):
+        walk.state.warnings.append("The workspace is over 2 GiB: no snapshots of it are kept")
+
+
+def _restore(walk: Walk, visit: Visit, name: str) -> None:
+    run = walk.run
     if visit.retry_count and walk.state.step(visit).workspace_on_retry == "reset":
         workspaces.restore(run.id, name)
     elif run.workspace_from is not None and _is_first(walk, visit):
         workspaces.restore(run.id, run.workspace_from or None)
-    if not workspaces.take(run.id, name):
-        walk.state.warnings.append("The workspace is over 2 GiB: no snapshots of it are kept")
+
+
+def _clone(walk: Walk) -> None:
+    """The repository of the run's project, as it was fetched last."""
+    if walk.run.project_id is None:
+        return
+    try:
+        with database.connection():
+            project = projects.get(walk.run.project_id)
+        repositories.clone(project, walk.workspace)
+    except (NotFound, OutsideError) as error:
+        walk.state.warnings.append(f"The repository is not in the workspace: {error.message}")
 
 
 def _is_first(walk: Walk, visit: Visit) -> bool:

@@ -6,11 +6,16 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import audit, chats, database, secrets
-from models.errors import ConfigError, Unreadable
+import structlog
+
+from models import audit, chats, database, github_apps, projects, secrets
+from models.errors import ConfigError, NotFound, OutsideError, Unreadable
 from models.redaction import NOTHING, Redactor
 from pipelines.state import Visit
+from workers import repositories
 from workers.walks import Walk
+
+log = structlog.get_logger(__name__)
 
 FRESH_SECONDS = 1.0  # a walk that goes on for longer looks again
 
@@ -21,13 +26,37 @@ class Granted:
 
     env: dict[str, str] = field(default_factory=dict)
     redactor: Redactor = NOTHING
+    known: dict[str, str] = field(default_factory=dict)  # what the redactor is for
 
 
 NONE = Granted()
 
 
-def of(walk: Walk, visit: Visit) -> Granted:
-    """What the visit's agent has been granted. Raises ConfigError if it cannot be decrypted."""
+def of(walk: Walk, visit: Visit, with_git: bool = False) -> Granted:
+    """What the visit's agent has been granted; `with_git`: also what git needs for the repository of the run's project.
+
+    Raises ConfigError if it cannot be decrypted.
+    """
+    granted = _secrets(walk, visit)
+    if not with_git or walk.run.project_id is None or not github_apps.is_configured():
+        return granted
+    env, token = _repository(walk.run.project_id)
+    return Granted(granted.env | env, Redactor(granted.known, token)) if env else granted
+
+
+def _repository(project_id: str) -> tuple[dict[str, str], dict[str, str]]:
+    """(environment, {name: token})."""
+    try:
+        with database.connection():
+            project = projects.get(project_id)
+        env = repositories.credentials(project) if project.repository else {}
+    except (NotFound, OutsideError) as error:
+        log.warning("no_git_credentials", project=project_id, error=error.message)
+        return {}, {}
+    return env, {"git-token": env[repositories.VARIABLE]} if env else {}
+
+
+def _secrets(walk: Walk, visit: Visit) -> Granted:
     if time.monotonic() - walk.grants_read > FRESH_SECONDS:
         agents = sorted({step.agent for step in walk.pipeline.steps.values() if step.agent})
         with database.connection():
@@ -52,7 +81,7 @@ def _open(rows: list[dict[str, Any]], stream: str, agent_id: str) -> Granted:
             known[row["name"]] = value
             env |= {row["env_key"]: value} if mine else {}
     _note_use([row for row in rows if row["agent_id"] == agent_id], stream, agent_id)
-    return Granted(env, Redactor(known))
+    return Granted(env, Redactor(known), known)
 
 
 def _value(row: dict[str, Any], needed: bool) -> str | None:

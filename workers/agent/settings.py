@@ -79,7 +79,7 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
         models=(visit.model, *_fallbacks(walk, visit, step, agent)),
         system=_system(walk, visit.agent_id) + skill_lists.section(listed),
         toolbox=_tools(step, agent, walk.run.project_id, bool(listed)) if listed else plain,
-        granted=grants.of(walk, visit),
+        granted=grants.of(walk, visit, with_git=plain.has("bash")),
         thinking_level=resolution.thinking_level(_role(walk, step), agent, step.thinking_level),
         max_turns=_first(step.max_turns, agent.get("max_turns"), MAX_TURNS),
         timeout_seconds=_first(step.timeout_seconds, agent.get("timeout"), settings.get("defaultStepTimeoutSec")),

@@ -23,6 +23,9 @@ class Toolbox:
         self.specs: tuple[ToolSpec, ...] = (*self.own, base.COMPLETE, base.FAIL) if self.own else ()
         self.asks = frozenset(asks) & set(self._tools)
 
+    def has(self, name: str) -> bool:
+        return name in self._tools
+
     def repeats(self, name: str) -> bool:
         """Whether a call whose outcome is unknown may simply be made again."""
         tool = self._tools.get(name)
