@@ -24,6 +24,7 @@ from api.resources import (
     ledger,
     lifecycle,
     logins,
+    memories,
     pipelines,
     projects,
     providers,
@@ -51,7 +52,7 @@ from workers.publisher import publisher
 
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
-    *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
+    *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, memories, secrets),
     *(settings, providers, tokens, logins, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes

@@ -17,6 +17,7 @@ from models.events import StoredEvent
 from models.idempotency import IdempotencyKey
 from models.leases import Lease
 from models.logins import Login, LoginLink
+from models.memories import Memory, MemoryChunk, MemoryLink, MemoryName, MemoryVersion, MemoryWords, Vault
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.provider_checks import ProviderState, ProviderTest
@@ -49,6 +50,12 @@ TABLES = [
     Lease,
     Login,
     LoginLink,
+    Memory,
+    MemoryChunk,
+    MemoryLink,
+    MemoryName,
+    MemoryVersion,
+    MemoryWords,
     Outbox,
     Project,
     ProjectAgent,
@@ -78,6 +85,7 @@ TABLES = [
     Ticket,
     Token,
     ToolUse,
+    Vault,
     Version,
     VisitRow,
     Worker,
