@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import chain
 
-from workers.tools import files, shell, skills, tasks
+from workers.tools import files, memory, shell, skills, tasks
 from workers.tools.base import Tool
 
 
 def tools() -> dict[str, Tool]:
-    return {tool.name: tool for tool in chain(files.tools(), shell.tools(), skills.tools(), tasks.tools())}
+    listed = chain(files.tools(), shell.tools(), skills.tools(), tasks.tools(), memory.tools())
+    return {tool.name: tool for tool in listed}
