@@ -131,7 +131,7 @@ def aliases() -> list[ModuleType]:
     """The routes for older clients, none if their folder was deleted."""
     if find_spec("api.compat") is None:
         return []
-    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats")]
+    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "memories")]
 
 
 def pattern(converter: BaseConverter) -> dict[str, str]:

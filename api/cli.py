@@ -9,7 +9,19 @@ from environs.exceptions import EnvError
 
 from api import checks
 from api.client import ApiError
-from api.commands import approvals, chat, costs, door, pipelines, platform, providers, runs, settings, skills
+from api.commands import (
+    approvals,
+    chat,
+    costs,
+    door,
+    memory,
+    pipelines,
+    platform,
+    providers,
+    runs,
+    settings,
+    skills,
+)
 from api.commands.output import err
 
 app = typer.Typer(
@@ -30,6 +42,7 @@ app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(settings.app, name="settings")
 app.add_typer(providers.app, name="providers")
 app.add_typer(skills.app, name="skills")
+app.add_typer(memory.app, name="memory")
 
 
 def main() -> None:
