@@ -10,7 +10,7 @@ from pipelines import outputs as output_rules
 from pipelines import plan, structured
 from pipelines.definition import Step, fold
 from pipelines.state import Visit
-from workers.agent import recall, work_files
+from workers.agent import prompt, recall, work_files
 from workers.agent.budget import Budget
 from workers.agent.conversation import Conversation, question
 from workers.agent.feed import Feed
@@ -80,7 +80,7 @@ class Attempt(Conversation):
             return ""
         visit = self.visit
         ref = f"{visit.epoch}.{visit.n}.{visit.attempt}"
-        return recall.section(self.feed, visit.agent_id, ref, visit.prompt)
+        return recall.section(self.feed, visit.agent_id, ref, prompt.task_of(visit.prompt))
 
     # --- tools ---
 
