@@ -15,6 +15,7 @@ from api.commands import (
     costs,
     door,
     github,
+    memory,
     pipelines,
     platform,
     projects,
@@ -46,6 +47,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(settings.app, name="settings")
 app.add_typer(providers.app, name="providers")
 app.add_typer(skills.app, name="skills")
+app.add_typer(memory.app, name="memory")
 app.add_typer(github.app, name="github")
 
 

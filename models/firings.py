@@ -47,6 +47,11 @@ class GitHubComment(Model):
         table_name = "github_comments"
 
 
+def comes_from_github(tainted: str | None) -> bool:
+    """Whether a run tainted by this was begun by something on GitHub, which then hears of it."""
+    return tainted is not None and tainted.startswith("github ")
+
+
 def lock() -> None:
     """To the end of the transaction nobody else decides whether something may start."""
     database.serialize(LOCK)

@@ -69,7 +69,7 @@ class Run(Model):
     task_branch = peewee.TextField(null=True)
     warnings = JSONField(default=list)
     created_by = peewee.TextField(null=True)
-    tainted = peewee.TextField(null=True)  # why it is not trusted: where its text comes from
+    tainted = peewee.TextField(null=True)  # by what from outside has been read in it; None: it is trusted
     last_seq = peewee.IntegerField(default=0)
     created_at = peewee.BigIntegerField()
     updated_at = peewee.BigIntegerField()
@@ -118,6 +118,12 @@ class RunAgent(Model):
         table_name = "run_agents"
         primary_key = peewee.CompositeKey("agent_id", "run_id")
         without_rowid = True
+
+
+def is_tainted(run_id: str) -> bool:
+    """Whether something from outside (the web, issues, an MCP server) has been read in the run."""
+    row = database.execute("SELECT tainted FROM runs WHERE id = ?", (run_id,)).fetchone()
+    return row is not None and row[0] is not None
 
 
 def get(run_id: str) -> Run:

@@ -22,6 +22,8 @@ from models.github_cache import GitHubInstallation, GitHubQuestion, GitHubReposi
 from models.idempotency import IdempotencyKey
 from models.leases import Lease
 from models.logins import Login, LoginLink
+from models.memories import Memory, MemoryChunk, MemoryLink, MemoryName, MemoryVersion, MemoryWords, Vault
+from models.memory_life import Changeset, MemoryGap, MemoryRecall, MemoryVote, RecallTests
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.provider_checks import ProviderState, ProviderTest
@@ -47,6 +49,7 @@ TABLES = [
     AuditRow,
     BoardColumn,
     Canary,
+    Changeset,
     ChatMessage,
     ChatSession,
     Delivery,
@@ -64,11 +67,21 @@ TABLES = [
     Lease,
     Login,
     LoginLink,
+    Memory,
+    MemoryChunk,
+    MemoryGap,
+    MemoryLink,
+    MemoryName,
+    MemoryRecall,
+    MemoryVersion,
+    MemoryVote,
+    MemoryWords,
     Outbox,
     Project,
     ProjectAgent,
     ProviderState,
     ProviderTest,
+    RecallTests,
     Run,
     RunAgent,
     RunInput,
@@ -94,6 +107,7 @@ TABLES = [
     Token,
     ToolUse,
     Trigger,
+    Vault,
     Version,
     VisitRow,
     Worker,

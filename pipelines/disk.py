@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def read(path: Path, most: int, beneath: int | None = None) -> bytes:
@@ -55,3 +59,28 @@ def tree(folder: Path) -> Iterator[tuple[str, os.stat_result, int]]:
             status = os.stat(name, dir_fd=handle, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
                 yield str((Path(top) / name).relative_to(folder)), status, handle
+
+
+def is_name(part: str) -> bool:
+    """Whether a part of a path names something in the folder before it."""
+    return part not in ("", ".", "..") and "/" not in part and "\0" not in part
+
+
+@contextlib.contextmanager
+def inside(root: Path, folders: Sequence[str], create: bool = False) -> Iterator[int]:
+    """A descriptor of the folder beneath `root`, reached part by part, through no link and never upwards.
+
+    Raises OSError.
+    """
+    if not all(map(is_name, folders)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    with contextlib.ExitStack() as stack:
+        current = os.open(root, FOLDER)
+        stack.callback(os.close, current)
+        for part in folders:
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=current)
+            current = os.open(part, FOLDER, dir_fd=current)
+            stack.callback(os.close, current)
+        yield current
