@@ -24,6 +24,10 @@ from api.resources import (
     ledger,
     lifecycle,
     logins,
+    mcp,
+    mcp_grants,
+    mcp_logs,
+    mcp_tools,
     pipelines,
     projects,
     providers,
@@ -52,6 +56,7 @@ from workers.publisher import publisher
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
     *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
+    *(mcp_logs, mcp_tools, mcp_grants, mcp),
     *(settings, providers, tokens, logins, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes
@@ -86,6 +91,12 @@ class IdConverter(BaseConverter):
     regex = "[A-Za-z0-9_-]{1,128}"
 
 
+class ToolConverter(BaseConverter):
+    """The name of a tool of an MCP server."""
+
+    regex = "[A-Za-z0-9_.-]{1,128}"
+
+
 def create_app(start: bool = True) -> Flask:
     """The WSGI application. `start`: bring the database up to date and publish events, as a server does.
 
@@ -96,9 +107,9 @@ def create_app(start: bool = True) -> Flask:
     app.config.update(OPTIONS, MAX_CONTENT_LENGTH=BODY_LIMIT)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.url_map.converters |= {"id": IdConverter, "name": NameConverter}
+    app.url_map.converters |= {"id": IdConverter, "name": NameConverter, "tool": ToolConverter}
     documented = Api(app)
-    for converter in (IdConverter, NameConverter):
+    for converter in (IdConverter, NameConverter, ToolConverter):
         documented.register_converter(converter, pattern)
     errors.register(app)
     auth.register(app)
@@ -119,7 +130,7 @@ def aliases() -> list[ModuleType]:
     """The routes for older clients, none if their folder was deleted."""
     if find_spec("api.compat") is None:
         return []
-    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats")]
+    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "mcp")]
 
 
 def pattern(converter: BaseConverter) -> dict[str, str]:

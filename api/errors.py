@@ -29,6 +29,8 @@ STATUS = {
     errors.TooLarge: 413,
     errors.TooMany: 429,
     errors.Unavailable: 503,
+    errors.OutsideFailed: 502,
+    errors.OutsideTimeout: 504,
     errors.LeaseLost: 409,
     errors.StaleState: 409,
     errors.IllegalTransition: 409,

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from environs import Env
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
 
 def setting(name: str, default, text: str, kind: str = "str"):
     """A field read from environment variable `name`; `kind` is the name of an environs parser."""
@@ -38,6 +40,10 @@ class Config:
     default_model: str = setting("DEFAULT_MODEL", "", "provider/model used when nothing else names one")
     egress_allow: list = setting("EGRESS_ALLOW", list, "host:port pairs that the egress rules let through", "list")
     sandbox: str = setting("SANDBOX", "bwrap", "bwrap, or none: the operator accepts bare execution")
+    mcp_stdio_enabled: bool | None = setting(
+        "MCP_STDIO_ENABLED", None, "MCP servers may be programs; unset: while bound to loopback with auth on", "bool"
+    )
+    mcp_max_processes: int = setting("MCP_MAX_PROCESSES", 32, "MCP servers' programs that run at once", "int")
     approve_tools: list = setting("APPROVE_TOOLS", list, "tools whose every call a person must allow", "list")
     scripted_replies: str = setting("SCRIPTED_REPLIES", "", "YAML file for the `scripted` provider")
     max_pending_runs: int = setting("MAX_PENDING_RUNS", 10_000, "queued runs before POST /runs answers 429", "int")
@@ -73,6 +79,16 @@ class Config:
     @property
     def pipelines_dir(self) -> Path:
         return self.data_dir / "pipelines"
+
+    @property
+    def mcp_dir(self) -> Path:
+        return self.data_dir / "mcp"
+
+    @property
+    def runs_mcp_programs(self) -> bool:
+        if self.mcp_stdio_enabled is not None:
+            return self.mcp_stdio_enabled
+        return self.auth_enabled and self.host in LOOPBACK
 
     @property
     def base_url(self) -> str:

@@ -12,6 +12,8 @@ DjinnBotError                 code, message
 ├── TooLarge                  more bytes than the limit
 ├── TooMany                   a cap is reached; `retry_after` seconds
 ├── Unavailable               a dependency is down; `retry_after` seconds
+├── OutsideFailed             something that we asked refused, or is broken
+│   └── OutsideTimeout        it did not answer in time
 ├── LeaseLost                 this worker no longer owns the step: stop, write nothing
 ├── NeedsPerson               the attempt waits for a person's decision
 ├── StaleState                another worker planned this run meanwhile: reload and decide again
@@ -116,6 +118,14 @@ class Unavailable(DjinnBotError):
     def __init__(self, message: str, code: str | None = None, retry_after: int = 1, **details: Any) -> None:
         super().__init__(message, code, **details)
         self.retry_after = retry_after
+
+
+class OutsideFailed(DjinnBotError):
+    code = "outside_failed"
+
+
+class OutsideTimeout(OutsideFailed):
+    code = "outside_timeout"
 
 
 class LeaseLost(DjinnBotError):

@@ -68,6 +68,7 @@ class Run(Model):
     workspace_from = peewee.TextField(null=True)  # snapshot that this epoch begins with; "" for an empty folder
     task_branch = peewee.TextField(null=True)
     warnings = JSONField(default=list)
+    tainted = peewee.TextField(null=True)  # what brought untrusted content into it; null: nothing did
     created_by = peewee.TextField(null=True)
     last_seq = peewee.IntegerField(default=0)
     created_at = peewee.BigIntegerField()
@@ -125,6 +126,11 @@ def get(run_id: str) -> Run:
     if not found:
         raise NotFound(f"Run {run_id} not found", "run_not_found")
     return found[0]
+
+
+def taint(run_id: str, why: str) -> None:
+    """Untrusted content comes into the run, from here on to its end; the first reason stays."""
+    database.execute("UPDATE runs SET tainted = ? WHERE id = ? AND tainted IS NULL", (why, run_id))
 
 
 def lock(run_id: str) -> None:

@@ -17,6 +17,9 @@ from models.events import StoredEvent
 from models.idempotency import IdempotencyKey
 from models.leases import Lease
 from models.logins import Login, LoginLink
+from models.mcp import McpServer, McpTool
+from models.mcp_calls import McpCall
+from models.mcp_grants import McpGrant
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.provider_checks import ProviderState, ProviderTest
@@ -49,6 +52,10 @@ TABLES = [
     Lease,
     Login,
     LoginLink,
+    McpCall,
+    McpGrant,
+    McpServer,
+    McpTool,
     Outbox,
     Project,
     ProjectAgent,

@@ -28,6 +28,8 @@ QUEUES = {  # actor -> queue
     "secrets_rekey": "housekeeping",
     "skill_import": "default",
     "task_on_run_end": "default",
+    "mcp_discover": "mcp",
+    "mcp_check": "mcp",
     "provider_models": "default",
     "provider_test": "default",
 }

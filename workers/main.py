@@ -16,6 +16,7 @@ from workers import (  # noqa: F401 (importing a module registers its actors)
     inquiries,
     keeper,
     maintenance,
+    mcp_discovery,
     skill_folders,
     skill_imports,
     steps,
