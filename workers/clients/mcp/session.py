@@ -70,8 +70,10 @@ class Session:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(ready)
         except TimeoutError:
+            ended = self.why
             await self.close()
-            raise Unavailable(self._clean(f"it did not answer within {seconds} s{self._last_words()}")) from None
+            late = f"it did not answer within {seconds} s{self._last_words()}"
+            raise Unavailable(ended or self._clean(late)) from None
         except DjinnBotError:
             await self.close()
             raise

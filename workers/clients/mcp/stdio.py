@@ -9,23 +9,30 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+import structlog
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
 READ_BYTES = 65_536
 MAX_FRAME = 8 * 1024 * 1024  # bytes of one message
+MAX_MESSAGES, WINDOW_SECONDS = 5_000, 10.0  # more in that time is a flood
 MAX_GARBAGE = 50  # lines that are no message, before the program is given up
 MAX_LINE = 8192  # bytes of a line that is shown
 LAST_WORDS = 20  # lines of standard error that may say why it ended
 TOLD_WORDS = 3  # of them, that are told
 CLOSE_SECONDS = 1.0  # to end by itself once its input is closed
 REAP_SECONDS = 5.0
+POLL_SECONDS = 0.01
+LAST_WORDS_SECONDS = 0.05  # they may still be on their way when it has ended
+
+log = structlog.get_logger(__name__)
 
 Say = Callable[[str, str], None]  # (stream, line)
 
@@ -45,6 +52,7 @@ class Program:
     ended: Callable[[str], None]
     last_words: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
     garbage: int = 0
+    _window: tuple[float, int] = (0.0, 0)  # since when, how many messages
 
     @contextlib.asynccontextmanager
     async def transport(self) -> AsyncIterator[tuple]:
@@ -84,10 +92,8 @@ class Program:
 
     async def _reason(self, process: asyncio.subprocess.Process, why: str) -> str:
         if why == "it ended":
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await process.wait()
-            await asyncio.sleep(0.05)  # its last words may still be on their way
+            await _has_ended(process, CLOSE_SECONDS)
+            await asyncio.sleep(LAST_WORDS_SECONDS)
             code = process.returncode
             why = (
                 "it closed its output"
@@ -102,9 +108,10 @@ class Program:
         return " | ".join(line.strip() for line in [*(errors or self.last_words)][-TOLD_WORDS:])
 
     def _parsed(self, line: bytes) -> SessionMessage | None:
-        """Raises ServerEnded once too many lines were no messages."""
+        """Raises ServerEnded once too many lines were no messages, or too many came at once."""
         if not line.strip():
             return None
+        self._count()
         try:
             return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
         except (ValueError, RecursionError):
@@ -113,6 +120,13 @@ class Program:
         if self.garbage > MAX_GARBAGE:
             raise ServerEnded(f"it wrote more than {MAX_GARBAGE} lines that are no messages")
         return None
+
+    def _count(self) -> None:
+        since, count = self._window
+        now = time.monotonic()
+        self._window = (since, count + 1) if now - since < WINDOW_SECONDS else (now, 1)
+        if self._window[1] > MAX_MESSAGES:
+            raise ServerEnded(f"it sent more than {MAX_MESSAGES} messages within {WINDOW_SECONDS:g} s")
 
     async def _write(self, process: asyncio.subprocess.Process, outgoing) -> None:
         with contextlib.suppress(OSError):  # the reader sees the end, too
@@ -163,18 +177,23 @@ def shown(line: bytes) -> str:
 async def _end(process: asyncio.subprocess.Process, tasks: list[asyncio.Task]) -> None:
     """Closes its input, waits a moment, and kills the group whatever happened."""
     process.stdin.close()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await process.wait()
+    await _has_ended(process, CLOSE_SECONDS)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(REAP_SECONDS):
-            await process.wait()
-    process._transport.close()
+    process._transport.close()  # a full pipe that nobody reads would keep it open
+    if not await _has_ended(process, REAP_SECONDS):
+        log.error("mcp_program_stays", pid=process.pid)
+
+
+async def _has_ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
+    """Whether it ends in that time; `wait` would also wait for who holds its pipes."""
+    deadline = time.monotonic() + seconds
+    while process.returncode is None and time.monotonic() < deadline:
+        await asyncio.sleep(POLL_SECONDS)
+    return process.returncode is not None
 
 
 def level_of(line: str) -> str:
