@@ -49,8 +49,13 @@ class Offer:
 
 
 def offers(agent_id: str) -> list[Offer]:
-    """What the agent may call, by server and name; at most a second old."""
+    """What the agent may call, by server and name; at most a second old. Raises Unavailable."""
     return _kept.get().get(agent_id, [])
+
+
+def look_again() -> None:
+    """What `offers` knows is not old enough for who begins."""
+    _kept.forget()
 
 
 def load() -> dict[str, list[Offer]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models import config, database, mcp_grants, settings
+from models import config, database, settings
 from models.chats import ChatMessage, ChatSession
 from models.errors import ConfigError, Conflict
 from models.events import decode
@@ -17,7 +17,7 @@ from pipelines import personas
 from pipelines.agent_config import DEFAULTS
 from pipelines.definition import MAX_TURNS, Step
 from pipelines.state import State, Visit
-from workers.agent import grants, resolution, skill_lists
+from workers.agent import grants, mcp_lists, resolution, skill_lists
 from workers.agent.toolbox import Toolbox
 from workers.tools import mcp, skills, tasks
 from workers.tools.base import DEFAULT_TOOLS
@@ -77,7 +77,7 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
     plain = _tools(step, agent, walk.run.project_id)
     uses_tools = bool(plain.specs) and not step.output_schema
     listed = skill_lists.of_run(walk, visit.agent_id) if uses_tools else []
-    offers = mcp_grants.offers(visit.agent_id) if uses_tools else []
+    offers = mcp_lists.of_run(walk, visit.agent_id) if uses_tools else []
     return Settings(
         models=(visit.model, *_fallbacks(walk, visit, step, agent)),
         system=_system(walk, visit.agent_id) + skill_lists.section(listed),
@@ -125,7 +125,7 @@ def for_chat(session: ChatSession, message: ChatMessage) -> ChatSettings:
         models=(message.model, *resolution.fallbacks(message.model, given.get("fallback_models"))),
         system="\n\n".join(text for text in system if text),
         toolbox=toolbox_of(
-            names, session.project_id, bool(listed), mcp_grants.offers(session.agent_id) if names else ()
+            names, session.project_id, bool(listed), mcp_lists.of_agent(session.agent_id) if names else ()
         ),
         granted=grants.for_chat(session.id, session.agent_id),
         thinking_level=resolution.thinking_level("working", given, session.thinking_level),
