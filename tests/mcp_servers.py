@@ -88,3 +88,14 @@ def discovered(client: Client, entry: dict[str, Any]) -> tuple[dict[str, Any], f
     server_id = register(client, entry)
     began = time.monotonic()
     return running(client, server_id), time.monotonic() - began
+
+
+HOSTILE = ROOT / "tests" / "fixtures" / "mcp" / "hostile.py"
+
+
+def hostile(mode: str, file: Path | None = None, name: str | None = None, **config: Any) -> dict[str, Any]:
+    """The server that means ill; `file` is what mode `file` reads."""
+    files = [str(HOSTILE), *([str(file)] if file else [])]
+    arguments = [str(HOSTILE), mode, *files[1:]]
+    entry = {"command": "/usr/bin/python3", "args": arguments, "timeout": 5} | config
+    return {"name": name or mode.replace("_", "-"), "config": entry, "sandbox": {"read_paths": files}}

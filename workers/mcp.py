@@ -128,9 +128,9 @@ def _configure(server: McpServer, given: Any, before: dict[str, Any] | None) -> 
 def _check_egress(entry: dict[str, Any]) -> None:
     if "url" not in entry:
         return
-    target = urlsplit(addresses.origin(entry["url"]))
+    target = urlsplit(entry["url"])
     try:
-        egress.resolve(target.hostname, target.port, ())
+        egress.resolve(target.hostname, target.port or addresses.PORTS[target.scheme], ())
     except OSError:  # a name that has no address now may have one later
         return
     except Forbidden as error:

@@ -114,11 +114,11 @@ class McpReportToolsSchema(RequestSchema):
         McpReportedTool(metadata=NAME_OR_OBJECT), required=True, validate=validate.Length(max=MOST_TOOLS)
     )
 
-    @ma.validates("tools")
-    def _no_duplicates(self, tools: list[dict[str, Any]], **_: Any) -> None:
-        names = [tool["name"] for tool in tools]
+    @ma.validates_schema(skip_on_field_errors=True)
+    def _no_duplicates(self, data: dict[str, Any], **_: Any) -> None:
+        names = [tool["name"] for tool in data["tools"]]
         if len(set(names)) < len(names):
-            raise ma.ValidationError("a name is given twice")
+            raise ma.ValidationError("a name is given twice", "tools")
 
 
 class McpToolChangesSchema(EitherSpelling):
