@@ -33,23 +33,20 @@ class LogStream:
     def __iter__(self) -> Iterator[bytes]:
         try:
             with hub.attending(self.holder, self.connection) as reader:
+                oldest, newest = self.ring.ends()
                 yield frame("connected", {})
-                yield from self._backlog()
+                yield from self._backlog(oldest, newest)
                 yield from self._live(reader)
         finally:
             self.ring.close()
 
-    def _backlog(self) -> Iterator[bytes]:
-        oldest, newest = self.ring.ends()
+    def _backlog(self, oldest: str | None, newest: str) -> Iterator[bytes]:
+        """Up to `newest`, where the live part begins."""
         if self.last is None:
-            yield from map(line, self.ring.tail(self.tail))
+            yield from (line(entry) for entry in self.ring.tail(self.tail) if not is_older(newest, entry["id"]))
             self.last = newest
-            return
-        if oldest is not None and is_older(self.last, oldest):
+        elif oldest is not None and is_older(self.last, oldest):
             yield frame("gap", {"after": self.last, "oldest": oldest})
-        for part in self.ring.after(self.last):
-            yield from map(line, part)
-        self.last = newest if is_older(self.last, newest) else self.last
 
     def _live(self, reader: Reader) -> Iterator[bytes]:
         pinged = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,12 +45,6 @@ class Ring:
                 break
             before = f"({part[-1][0].decode()}"
         return found[:count][::-1]
-
-    def after(self, number: str) -> Iterator[list[dict[str, Any]]]:
-        """Everything after that id, in parts."""
-        while part := self._call("xrange", RING, f"({number}", "+", count=PART):
-            number = part[-1][0].decode()
-            yield [entry for entry in map(shown, part) if self._wants(entry)]
 
     def wait(self, number: str, seconds: float) -> tuple[str, list[dict[str, Any]]]:
         """(the id reached, the lines) as soon as there is something after that id, or the time is over."""

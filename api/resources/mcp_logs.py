@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 from flask.views import MethodView
 
 from api.blueprint import Blueprint, needs
@@ -27,7 +27,7 @@ class McpLogs(MethodView):
         """The lines of servers (server-sent events); the backlog alone as an array for `Accept: application/json`"""
         ring = Ring(query["server_id"], query["level"])
         if request.accept_mimetypes.best_match(["text/event-stream", "application/json"]) == "application/json":
-            return backlog(ring, query["tail"])
+            return current_app.json.response(backlog(ring, query["tail"]))
         hub.check_limits(g.holder)
         last = last_id()
         ring.ends()  # 503 while Redis is away
