@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Iterable
 
 import orjson
 import redis.asyncio
@@ -45,6 +46,7 @@ class Supervisor:
         self._redis = redis.asyncio.Redis.from_url(redis_url(), db=FEED_DATABASE, socket_timeout=None)
         self._lines: asyncio.Queue[dict[str, str]] = asyncio.Queue(MOST_LINES)
         self._dropped = 0
+        self._works: set[str] = set()  # requests
         self._tasks: set[asyncio.Task] = set()
         self.sessions = Sessions(self._write, self._alarm)
 
@@ -53,11 +55,15 @@ class Supervisor:
         await self._wait_for_lease()
         if not self.stopping.is_set():
             log.info("mcp_supervisor_started", supervisor=self.id)
-            loops = [asyncio.create_task(each()) for each in (self._serve, self._watch, self._publish)]
-            await self.stopping.wait()
+            loops = [
+                asyncio.create_task(each()) for each in (self.stopping.wait, self._serve, self._watch, self._publish)
+            ]
+            done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
             for loop in loops:
                 loop.cancel()
             await self.sessions.close()
+            for loop in done:
+                loop.result()  # what broke a loop ends the process, and the relay begins it anew
         await asyncio.to_thread(leases.release, LEASE, self.id)
         await self._redis.aclose()
 
@@ -95,6 +101,7 @@ class Supervisor:
                 unused = 0 if rows else unused + 1
             if unused > UNUSED_ROUNDS or os.getppid() != self._parent:
                 self.stopping.set()
+            await self._mark(list(self._works))
             await asyncio.sleep(ROUND_SECONDS)
 
     # --- requests ---
@@ -115,16 +122,27 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, number: str) -> None:
+        await self._mark([number])  # before it is taken, so that it is never neither waiting nor at work
         text = await self._redis.getdel(mcp_wire.request_key(number))
-        if text is None:  # nobody waits any more
+        if text is None:  # nobody waits any more, or it was taken before
             return
+        self._works.add(number)
         try:
             reply = await self.sessions.answer(orjson.loads(text))
         except Exception as error:
             reply = mcp_wire.failure(error)
+        self._works.discard(number)
         key = mcp_wire.reply_key(number)
         with contextlib.suppress(redis.RedisError, OSError):  # who asked gives up in time
             await self._redis.pipeline().rpush(key, orjson.dumps(reply)).expire(key, REPLY_SECONDS).execute()
+
+    async def _mark(self, numbers: Iterable[str]) -> None:
+        """Shows who asked that these are being worked at."""
+        pipe = self._redis.pipeline(transaction=False)
+        for number in numbers:
+            pipe.set(mcp_wire.work_key(number), 1, px=mcp_wire.WORK_MS)
+        with contextlib.suppress(redis.RedisError, OSError):
+            await pipe.execute()
 
     def _alarm(self, server_id: str) -> None:
         """A session has ended by itself: have a worker look now."""

@@ -6,6 +6,7 @@ The request is a key that expires at its deadline, by Redis's clock: what nobody
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any
 
 import orjson
@@ -22,6 +23,8 @@ SLACK_SECONDS = 5.0  # between the server's own time limit and ours
 START_SECONDS = 30.0  # that the supervisor itself may need to come up, or a program that slept
 
 
+LOOK_SECONDS = 2.0  # between looks whether the request is still cared for
+WORK_MS = 10_000  # that a supervisor's mark on a request holds
 TIMEOUT, FAILED = "tool_timeout", "server_failed"
 
 
@@ -30,15 +33,32 @@ def ask(op: str, server_id: str, seconds: float, **body: Any) -> dict[str, Any]:
     number = new_id("mcq_")
     request = orjson.dumps({"op": op, "server_id": server_id, **body})
     try:
-        connection = _client()
-        pipe = connection.pipeline(transaction=True).set(request_key(number), request, px=int(seconds * 1000))
+        pipe = _client().pipeline(transaction=True).set(request_key(number), request, px=int(seconds * 1000))
         pipe.lpush(REQUESTS, number).expire(REQUESTS, 3600).execute()
-        taken = connection.blpop([reply_key(number)], timeout=seconds)
+        return _opened(orjson.loads(_reply(number, time.monotonic() + seconds)))
     except (redis.RedisError, OSError) as error:
         raise Unavailable(f"MCP servers cannot be asked without Redis: {error}", "redis_unavailable") from error
-    if taken is None:
-        raise OutsideTimeout(f"No answer within {seconds:g} s", TIMEOUT)
-    return _opened(orjson.loads(taken[1]))
+
+
+def _reply(number: str, deadline: float) -> bytes:
+    while (left := deadline - time.monotonic()) > 0:
+        taken = _client().blpop([reply_key(number)], timeout=min(left, LOOK_SECONDS))
+        if taken is not None:
+            return taken[1]
+        _look_after(number)
+    raise OutsideTimeout("No answer in time", TIMEOUT)
+
+
+def _look_after(number: str) -> None:
+    """A supervisor may die with the request: before it has begun it is asked again, after that it failed."""
+    looks = _client().pipeline().exists(request_key(number)).lpos(REQUESTS, number)
+    waits, queued, works, replied = looks.exists(work_key(number)).exists(reply_key(number)).execute()
+    if waits and queued is None:
+        _client().lpush(REQUESTS, number)
+    elif not (waits or works or replied):
+        raise OutsideFailed(
+            "The supervisor of MCP servers ended while it was at it; nobody knows how far it got", FAILED
+        )
 
 
 def _opened(reply: dict[str, Any]) -> dict[str, Any]:
@@ -59,6 +79,11 @@ def request_key(number: str) -> str:
 
 def reply_key(number: str) -> str:
     return f"{PREFIX}reply:{number}"
+
+
+def work_key(number: str) -> str:
+    """There while a supervisor is at it."""
+    return f"{PREFIX}work:{number}"
 
 
 def failure(error: Exception) -> dict[str, Any]:

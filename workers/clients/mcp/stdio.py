@@ -183,9 +183,9 @@ async def _end(process: asyncio.subprocess.Process, tasks: list[asyncio.Task]) -
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    process._transport.close()  # a full pipe that nobody reads would keep it open
     if not await _has_ended(process, REAP_SECONDS):
         log.error("mcp_program_stays", pid=process.pid)
+    process._transport.close()  # a full pipe that nobody reads would keep it open
 
 
 async def _has_ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
