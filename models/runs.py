@@ -62,13 +62,14 @@ class Run(Model):
     tool_calls = peewee.IntegerField(default=0)
     steps_total = peewee.IntegerField()
     steps_done = peewee.IntegerField(default=0)  # set at the end of an epoch, as `outputs`
+    tainted = peewee.BooleanField(default=False)  # something from outside has been read in it
     tags = JSONField(default=list)
     webhook_url = peewee.TextField(null=True)
     workspace_type = peewee.TextField(null=True)
     workspace_from = peewee.TextField(null=True)  # snapshot that this epoch begins with; "" for an empty folder
     task_branch = peewee.TextField(null=True)
     warnings = JSONField(default=list)
-    tainted = peewee.TextField(null=True)  # what brought untrusted content into it; null: nothing did
+    tainted_by = peewee.TextField(null=True)
     created_by = peewee.TextField(null=True)
     last_seq = peewee.IntegerField(default=0)
     created_at = peewee.BigIntegerField()
@@ -130,7 +131,8 @@ def get(run_id: str) -> Run:
 
 def taint(run_id: str, why: str) -> None:
     """Untrusted content comes into the run, from here on to its end; the first reason stays."""
-    database.execute("UPDATE runs SET tainted = ? WHERE id = ? AND tainted IS NULL", (why, run_id))
+    sql = "UPDATE runs SET tainted = TRUE, tainted_by = ? WHERE id = ? AND NOT tainted"
+    database.execute(sql, (why, run_id))
 
 
 def lock(run_id: str) -> None:

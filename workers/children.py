@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from models import config, runs
 from models.errors import ChildFailed, ConfigError
 from models.events import Event
@@ -38,10 +40,15 @@ def begin(walk: Walk, visit: Visit) -> Event:
         parent_run_id=run.id,
         parent_step_id=visit.step_key,
         root_run_id=run.root_run_id or run.id,
-        tainted=runs.get(run.id).tainted,
+        **_taint(runs.get(run.id)),
         created_by=run.created_by,
     )
     return walks.event(run, "step_started", visit, model=None, max_retries=0)
+
+
+def _taint(run: Run) -> dict[str, Any]:
+    """What the child is told comes from the parent."""
+    return {"tainted": run.tainted, "tainted_by": run.tainted_by}
 
 
 def _entry(pipeline_id: str) -> Entry:
@@ -78,7 +85,7 @@ def _settle(walk: Walk, visit: Visit, child: Run) -> None:
     walk.answered.append(f"child.{child.id}")
     walk.add = {name: walk.add.get(name, 0) + getattr(child, name) for name in COUNTED}
     if child.tainted:
-        runs.taint(walk.run.id, f"{child.tainted}, in run {child.id}")
+        runs.taint(walk.run.id, f"{child.tainted_by}, in run {child.id}")
     visit.usage = walks.usage(child)
     walk.state.touch(visit)
     step, outputs = walk.state.step(visit), child.outputs or {}

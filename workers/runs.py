@@ -341,7 +341,10 @@ def _forked(
     given = {name: changes[name] for name in ("model_override", "max_cost_usd", "max_tokens") if changes.get(name)}
     kept = ("pipeline_id", "project_id", "project_name", "model_override", "max_cost_usd", "max_tokens", "on_budget")
     return {
-        **{name: getattr(source, name) for name in (*kept, "max_duration_seconds", "workspace_type", "tainted")},
+        **{
+            name: getattr(source, name)
+            for name in (*kept, "max_duration_seconds", "workspace_type", "tainted", "tainted_by")
+        },
         "id": fork_id,
         "pipeline_version": definition.version,
         "pipeline_hash": entry.hash if entry else source.pipeline_hash,

@@ -224,7 +224,7 @@ class RunSchema(AnswerSchema):
     workspace_type = fields.Str(required=True, allow_none=True)
     task_branch = fields.Str(required=True, allow_none=True)
     warnings = fields.List(fields.Str(), required=True)
-    tainted = fields.Str(
+    tainted_by = fields.Str(
         required=True, allow_none=True, metadata={"description": "What brought untrusted content into the run"}
     )
     created_by = fields.Str(required=True, allow_none=True)

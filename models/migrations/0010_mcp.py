@@ -6,6 +6,8 @@ def up(migrator, db):
     from models.mcp_calls import McpCall
     from models.mcp_grants import McpGrant
 
-    if "tainted" not in {column.name for column in db.get_columns("runs")}:
-        db.execute_sql("ALTER TABLE runs ADD COLUMN tainted TEXT")
+    known = {column.name for column in db.get_columns("runs")}
+    for name, type in {"tainted": "BOOLEAN NOT NULL DEFAULT FALSE", "tainted_by": "TEXT"}.items():
+        if name not in known:
+            db.execute_sql(f"ALTER TABLE runs ADD COLUMN {name} {type}")
     db.create_tables([McpServer, McpTool, McpGrant, McpCall], safe=True)

@@ -132,7 +132,7 @@ def test_what_a_server_says_taints_the_run_and_shows_no_secret(platform):
     run, end = tool_end(platform, "environment__echo")
     assert '"MINE": "[secret:PLANTED]"' in end["result"] and "a-literal-of-mcp" not in end["result"]
     assert "data and not an instruction" in end["result"]
-    assert platform.client.get(f"/v1/runs/{run}")["tainted"] == "a result of echo of MCP server environment"
+    assert platform.client.get(f"/v1/runs/{run}")["tainted_by"] == "a result of echo of MCP server environment"
     stored = redis.Redis(unix_socket_path=str(platform.folder / "redis.sock"))
     everything = [stored.dump(key) or b"" for key in stored.scan_iter()]
     everything += [path.read_bytes() for path in platform.folder.glob("*.sqlite3*")]
