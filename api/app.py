@@ -25,6 +25,7 @@ from api.resources import (
     lifecycle,
     logins,
     mcp,
+    mcp_door,
     mcp_grants,
     mcp_logs,
     mcp_tools,
@@ -120,6 +121,7 @@ def create_app(start: bool = True) -> Flask:
     app.extensions["openapi"] = documented.spec.to_dict()
     app.register_blueprint(site.blueprint)
     app.register_blueprint(door.blueprint)
+    app.register_blueprint(mcp_door.blueprint)
     dashboard.mount(app)
     if start:
         begin()
