@@ -6,7 +6,7 @@ PORT ?= 8000
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test lint fix bench storm install install-dev lock system-packages
+.PHONY: help run up test lint fix bench storm install install-dev lock system-packages mcp-servers
 
 help: ## List these verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,7 +51,7 @@ lock: ## Pin the newest versions that setup.cfg allows
 	@$(BIN)/python -m piptools compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  --extra local --extra postgres --extra dev -o requirements-dev.lock -c requirements.lock setup.cfg requirements.in
 
-test: install-dev system-packages ## Install what the tests need and pass them
+test: install-dev system-packages mcp-servers ## Install what the tests need and pass them
 	@$(BIN)/python -m pytest -n 2 --ignore tests/storm --cov --cov-report=term:skip-covered
 
 SYSTEM_PACKAGES = $(shell command -v bwrap >/dev/null || echo bubblewrap) \
@@ -65,6 +65,15 @@ system-packages:
 	echo "Installing $$*"; \
 	{ $$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$*; } >/dev/null 2>&1 \
 	  || { echo "The tests need these programs: $$*. As root: apt-get install $$*"; exit 13; }
+
+# Real MCP servers that are written for node; what they need is pinned with its hash.
+mcp-servers: $(VENV)/mcp-servers/.installed
+
+$(VENV)/mcp-servers/.installed: tests/fixtures/mcp/package.json tests/fixtures/mcp/package-lock.json | $(VENV)
+	@mkdir -p $(VENV)/mcp-servers && cp tests/fixtures/mcp/package*.json $(VENV)/mcp-servers
+	@cd $(VENV)/mcp-servers && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null \
+	  || { echo "The tests need node 20 or newer with npm, and two packages from it. On Debian: apt-get install npm"; exit 14; }
+	@touch $@
 
 lint: install-dev ## Check style and dependencies
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

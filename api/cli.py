@@ -14,6 +14,7 @@ from api.commands import (
     chat,
     costs,
     door,
+    mcp,
     pipelines,
     platform,
     projects,
@@ -45,6 +46,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(settings.app, name="settings")
 app.add_typer(providers.app, name="providers")
 app.add_typer(skills.app, name="skills")
+app.add_typer(mcp.app, name="mcp")
 
 
 def main() -> None:

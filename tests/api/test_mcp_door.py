@@ -13,6 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 from models import tokens
 from tests.api.conftest import AUTH, on_sqlite
 
+
 def ask(client, method: str, headers: dict | None = None, **params) -> dict:
     message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     return client.post("/mcp", json=message, headers=headers).json
