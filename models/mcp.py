@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ import peewee
 
 from models import crypto, database, mcp_configs
 from models.base import JSONField, Model, now_ms
-from models.errors import NotFound
+from models.errors import NotFound, Unreadable
 from models.mcp_configs import STDIO
 
 CONFIGURING, RUNNING, ERROR, STOPPED = STATUSES = ("configuring", "running", "error", "stopped")
@@ -264,3 +265,11 @@ def under_older_keys() -> tuple[list[str], int]:
     sql = "SELECT key_id, count(*) FROM mcp_servers WHERE key_id <> ? GROUP BY key_id ORDER BY key_id"
     found = database.execute(sql, (crypto.ring().newest,)).fetchall()
     return [key_id for key_id, _ in found], sum(count for _, count in found)
+
+
+def rekey() -> None:
+    """Puts every literal under the newest key; what does not decrypt is left as it is, and goes on being counted."""
+    for server in McpServer.fetch("key_id <> ? ORDER BY id", (crypto.ring().newest,)):
+        with suppress(Unreadable):
+            seal(server, literals(server))
+            server.save()

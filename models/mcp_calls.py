@@ -58,6 +58,7 @@ def page(server_id: str, limit: int, before: str | None) -> list[dict[str, Any]]
     return database.rows(sql, [*params, limit])
 
 
-def prune(before_ms: int) -> None:
-    """Forgets what is older."""
-    McpCall.delete().where(McpCall.created_at < before_ms).execute()
+def prune(older_than: int, limit: int) -> int:
+    """Forgets up to `limit` of the oldest lines if they are from before that time (ms); returns how many."""
+    oldest = "SELECT id FROM mcp_calls WHERE created_at < ? ORDER BY created_at LIMIT ?"
+    return database.execute(f"DELETE FROM mcp_calls WHERE id IN ({oldest})", (older_than, limit)).rowcount

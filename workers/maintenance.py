@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from models import crypto, database, outbox, providers, secrets
+from models import crypto, database, mcp, outbox, providers, secrets
 from workers.broker import actor, doorbell
 
 log = structlog.get_logger(__name__)
@@ -14,8 +14,8 @@ JOB = "rekey_"  # + the key that everything comes under
 
 def rekey() -> dict:
     """Rings for the rotation, in the enclosing transaction: {job, from, to, total}."""
-    of_secrets, of_providers = secrets.under_older_keys(), providers.under_older_keys()
-    older, total = sorted({*of_secrets[0], *of_providers[0]}), of_secrets[1] + of_providers[1]
+    found = [table.under_older_keys() for table in (secrets, providers, mcp)]
+    older, total = sorted({key for keys, _ in found for key in keys}), sum(count for _, count in found)
     to = crypto.ring().newest
     doorbell("secrets_rekey", JOB + to)
     return {"job": JOB + to, "from": older, "to": to, "total": total}
@@ -33,5 +33,6 @@ def secrets_rekey(job: str) -> None:
             place = secrets.rekey(place)
     with database.transaction():
         providers.rekey()
+        mcp.rekey()
         crypto.rekey_canary()
         outbox.answered(job, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from models import audit, database, events, settings
+from models import audit, database, events, mcp_calls, settings
 from models.audit import Actor
 from models.base import now_ms
 
@@ -21,8 +21,11 @@ class Retention:
     began: float = 0.0
 
     def prune(self) -> None:
-        """One round: events of finished runs, lines of the audit log."""
-        self._trim_events(now_ms() - settings.get("eventRetentionDays") * DAY_MS)
+        """One round: events of finished runs, lines of the ledger of MCP servers and of the audit log."""
+        older_than = now_ms() - settings.get("eventRetentionDays") * DAY_MS
+        self._trim_events(older_than)
+        with database.transaction():
+            mcp_calls.prune(older_than, BATCH)
         if (days := settings.get("auditRetentionDays")) is not None:
             prune_audit(now_ms() - days * DAY_MS)
 
