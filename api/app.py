@@ -28,6 +28,7 @@ from api.resources import (
     mcp_door,
     mcp_grants,
     mcp_logs,
+    mcp_oauth,
     mcp_tools,
     pipelines,
     projects,
@@ -57,7 +58,7 @@ from workers.publisher import publisher
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
     *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
-    *(mcp_logs, mcp_tools, mcp_grants, mcp),
+    *(mcp_logs, mcp_tools, mcp_grants, mcp_oauth, mcp),
     *(settings, providers, tokens, logins, audit),
 )
 BODY_LIMIT = 1 << 20  # bytes
@@ -122,6 +123,7 @@ def create_app(start: bool = True) -> Flask:
     app.register_blueprint(site.blueprint)
     app.register_blueprint(door.blueprint)
     app.register_blueprint(mcp_door.blueprint)
+    app.register_blueprint(mcp_oauth.landing)
     dashboard.mount(app)
     if start:
         begin()

@@ -43,10 +43,11 @@ def gate() -> Response | None:
 
 def check(request: Request) -> Response | None:
     check_host(request)
-    check_origin(request)
+    view = view_of(current_app, request)
+    if not (getattr(view, "lands", False) and is_navigation(request)):
+        check_origin(request)
     if request.method == "OPTIONS" and PREFLIGHT in request.headers:
         return Response(status=204)
-    view = view_of(current_app, request)
     scope = getattr(view, "scope", "admin")
     g.login = None
     g.token = identify(request, scope, view)
@@ -79,6 +80,12 @@ def check_origin(request: Request) -> None:
     foreign = origin is not None and urlsplit(origin).netloc != request.host
     if foreign or request.headers.get("Sec-Fetch-Site") == "cross-site":
         raise Forbidden("Requests from other sites' pages are refused", "foreign_origin")
+
+
+def is_navigation(request: Request) -> bool:
+    """A browser that another site has sent here with a link, and nothing that its page could read."""
+    sent = request.headers
+    return request.method == "GET" and sent.get("Sec-Fetch-Mode") == "navigate" and "Origin" not in sent
 
 
 def identify(request: Request, scope: str, view: Callable | None) -> Token | None:

@@ -20,6 +20,7 @@ from models.logins import Login, LoginLink
 from models.mcp import McpServer, McpTool
 from models.mcp_calls import McpCall
 from models.mcp_grants import McpGrant
+from models.mcp_logins import McpLogin
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.provider_checks import ProviderState, ProviderTest
@@ -54,6 +55,7 @@ TABLES = [
     LoginLink,
     McpCall,
     McpGrant,
+    McpLogin,
     McpServer,
     McpTool,
     Outbox,

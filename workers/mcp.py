@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from models import addresses, config, database, events, mcp, mcp_configs, mcp_grants, outbox
+from models import addresses, config, database, events, mcp, mcp_configs, mcp_grants, mcp_logins, outbox
 from models.base import now_ms
 from models.errors import Conflict, Forbidden, Invalid
 from models.events import Event
@@ -182,6 +182,7 @@ def remove(server: McpServer) -> None:
     """With its tools and grants; its process ends as soon as the supervisor looks."""
     silence(server.id)
     mcp_grants.forget(server.id)
+    mcp_logins.forget(server.id)
     mcp.forget(server)
     mcp_grants.changed()
     tell(server, "mcp_status_changed", status="deleted", reason=None)

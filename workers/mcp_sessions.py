@@ -13,8 +13,10 @@ import structlog
 from models import config, database, mcp, mcp_configs, mcp_secrets, settings
 from models.errors import Conflict, Unavailable
 from models.redaction import Redactor
+from workers.clients.mcp import oauth
 from workers.clients.mcp.session import Log, Session
 from workers.mcp import why_idle
+from workers.mcp_login_flows import Logins
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +34,10 @@ class Wanted:
     box: dict[str, Any]
     secret: dict[str, str]
 
+    @property
+    def is_far(self) -> bool:
+        return "url" in self.entry
+
 
 class Sessions:
     """`alarm` is called with the id of a server whose session has ended by itself."""
@@ -43,12 +49,15 @@ class Sessions:
         self._fallen: dict[str, str] = {}  # why the last session ended, until somebody asks
         self._locks: dict[str, asyncio.Lock] = {}
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._logins = Logins(load)
 
     # --- requests ---
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request. Raises DjinnBotError."""
         server_id = request["server_id"]
+        if request["op"] in ("authorize", "authorized"):
+            return await getattr(self._logins, request["op"])(request)
         if request["op"] == "call":
             return await self._call(server_id, request)
         if request["op"] == "check":
@@ -87,7 +96,8 @@ class Sessions:
         def write(level: str, stream: str, line: str) -> None:
             self._write(server_id, level, stream, line)
 
-        session = Session(server_id, wanted.key, wanted.entry, wanted.box, Redactor(wanted.secret), write)
+        auth = await asyncio.to_thread(oauth.login, server_id, wanted.entry["url"]) if wanted.is_far else None
+        session = Session(server_id, wanted.key, wanted.entry, wanted.box, Redactor(wanted.secret), write, auth)
         await self._make_room(session)
         self.open[server_id] = session
         async with self._starts:

@@ -26,10 +26,13 @@ START_SECONDS = 30.0  # that the supervisor itself may need to come up, or a pro
 LOOK_SECONDS = 2.0  # between looks whether the request is still cared for
 WORK_MS = 10_000  # that a supervisor's mark on a request holds
 TIMEOUT, FAILED = "tool_timeout", "server_failed"
+KINDS = {"timeout": OutsideTimeout, "conflict": Conflict, "failed": OutsideFailed}
 
 
 def ask(op: str, server_id: str, seconds: float, **body: Any) -> dict[str, Any]:
-    """The supervisor's answer within `seconds`. Raises OutsideFailed, OutsideTimeout, or Unavailable without Redis."""
+    """The supervisor's answer within `seconds`. Raises OutsideFailed, OutsideTimeout, Conflict if the server
+    is not to run, or Unavailable without Redis.
+    """
     number = new_id("mcq_")
     request = orjson.dumps({"op": op, "server_id": server_id, **body})
     try:
@@ -63,8 +66,7 @@ def _look_after(number: str) -> None:
 
 def _opened(reply: dict[str, Any]) -> dict[str, Any]:
     if "failure" in reply:
-        kind = OutsideTimeout if reply["failure"] == TIMEOUT else OutsideFailed
-        raise kind(reply["message"], reply["failure"])
+        raise KINDS[reply["kind"]](reply["message"], reply["failure"])
     return reply
 
 
@@ -88,7 +90,6 @@ def work_key(number: str) -> str:
 
 def failure(error: Exception) -> dict[str, Any]:
     """A reply that raises at the other end."""
-    if isinstance(error, DjinnBotError):
-        code = error.code if isinstance(error, OutsideTimeout | Conflict) else FAILED
-        return {"failure": code, "message": error.message[:2000]}
-    return {"failure": FAILED, "message": f"{type(error).__name__}: {error}"[:2000]}
+    kind = next((name for name, kind in KINDS.items() if isinstance(error, kind)), "failed")
+    message = error.message if isinstance(error, DjinnBotError) else f"{type(error).__name__}: {error}"
+    return {"kind": kind, "failure": FAILED if kind == "failed" else error.code, "message": message[:2000]}

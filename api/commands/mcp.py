@@ -104,6 +104,12 @@ def approve_server(server: Annotated[str, SERVER], yes: Annotated[bool, YES] = F
     out.print(f"{server} is approved")
 
 
+@app.command("login")
+def login_server(server: Annotated[str, SERVER]) -> None:
+    """Print the address where you log in at a server."""
+    out.print(Client().post(f"/v1/mcp/{server}/oauth/start")["authorization_url"], markup=False, highlight=False)
+
+
 @app.command("discover")
 def discover_server(server: Annotated[str, SERVER]) -> None:
     """Have a server's tools looked at now."""

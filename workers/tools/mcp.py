@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from models import chats, database, mcp_search, runs
-from models.errors import OutsideFailed, Unavailable
+from models.errors import Conflict, OutsideFailed, Unavailable
 from models.mcp_grants import Offer
 from pipelines import arguments as foreign
 from workers import mcp_calls
@@ -75,7 +75,7 @@ def _called(context: Context, offer: Offer, arguments: dict[str, Any]) -> str:
     """The result as text. Raises ToolError if the tool, or its server, failed."""
     try:
         answer = mcp_calls.call(offer.server_id, offer.name, arguments, offer.timeout, **_who(context))
-    except (OutsideFailed, Unavailable) as error:
+    except (Conflict, OutsideFailed, Unavailable) as error:
         raise ToolError(f"{offer.server_name}: {error.message}") from error
     _taint(context, offer)
     text = UNTRUSTED.format(server=offer.server_name) + texts.as_text(answer)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
+import httpx2
 from mcp.client.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
@@ -35,9 +36,18 @@ Log = Callable[[str, str, str], None]  # (level, stream, line)
 class Session:
     """`key`: of the configuration that it was opened with. `redactor`: for the secrets that the server was given."""
 
-    def __init__(self, server_id: str, key: tuple, entry: dict, box: dict, redactor: Redactor, log: Log) -> None:
+    def __init__(
+        self,
+        server_id: str,
+        key: tuple,
+        entry: dict,
+        box: dict,
+        redactor: Redactor,
+        log: Log,
+        auth: httpx2.Auth | None = None,
+    ) -> None:
         self.server_id, self.key, self.entry, self.box = server_id, key, entry, box
-        self.redactor, self._log = redactor, log
+        self.redactor, self._log, self._auth = redactor, log, auth
         self.transport = mcp_configs.transport(entry)
         self.opened = self.used = time.monotonic()
         self.busy = 0
@@ -61,11 +71,11 @@ class Session:
         """A program that nobody would miss."""
         return self.is_program and self.is_open and not self.busy
 
-    async def open(self) -> None:
-        """Raises Unavailable with the reason if the server cannot be talked to in time."""
+    async def open(self, seconds: float | None = None) -> None:
+        """Raises Unavailable with the reason if the server cannot be talked to in time, by default its own."""
         ready = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._live(ready))
-        seconds = mcp_configs.timeout(self.entry)
+        seconds = seconds or mcp_configs.timeout(self.entry)
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(ready)
@@ -106,11 +116,11 @@ class Session:
                 yield streams
         elif self.transport == SSE:
             url, headers = self.entry["url"], self.entry.get("headers")
-            async with sse_client(url, headers=headers, httpx_client_factory=web.client) as streams:
+            async with sse_client(url, headers=headers, auth=self._auth, httpx_client_factory=web.client) as streams:
                 yield streams
         else:
             async with (
-                web.client(self.entry.get("headers")) as http,
+                web.client(self.entry.get("headers"), auth=self._auth) as http,
                 streamable_http_client(
                     self.entry["url"], http_client=http, max_sse_event_size=web.MAX_BYTES
                 ) as streams,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import httpx2
 
-from models.errors import Forbidden, TooLarge
+from models.errors import Forbidden, TooLarge, Unavailable
 from workers.clients import egress, http
 
 MAX_BYTES = 8 * 1024 * 1024  # of one answer that is not a stream of events
@@ -21,13 +21,16 @@ def client(
 ) -> httpx2.AsyncClient:
     """An AsyncClient as the SDK asks for one; its own idea of time-outs is not asked for."""
     limits = httpx2.Timeout(STREAM_SECONDS, connect=CONNECT_SECONDS, write=CONNECT_SECONDS)
-    return httpx2.AsyncClient(transport=Transport(), headers=headers, auth=auth, timeout=limits, trust_env=False)
+    return httpx2.AsyncClient(
+        transport=Transport(asks=auth is None), headers=headers, auth=auth, timeout=limits, trust_env=False
+    )
 
 
 class Transport(httpx2.AsyncBaseTransport):
-    """Resolves a name once, checks every address, and connects to that one."""
+    """Resolves a name once, checks every address, and connects to that one. `asks`: a refusal is the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, asks: bool = True) -> None:
+        self._asks = asks
         self._inner = httpx2.AsyncHTTPTransport(trust_env=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -38,6 +41,11 @@ class Transport(httpx2.AsyncBaseTransport):
         except OSError as error:
             raise httpx2.ConnectError(f"{parsed.host} cannot be resolved: {error}") from error
         answer = await self._inner.handle_async_request(_to_address(request, found[0][4][0]))
+        if self._asks and answer.status_code in (401, 403):
+            await answer.aclose()
+            raise Unavailable(
+                f"{parsed.host} answered {answer.status_code}: it wants a header, or a login (oauth/start)"
+            )
         return _bounded(answer)
 
     async def aclose(self) -> None:
