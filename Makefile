@@ -60,8 +60,11 @@ SYSTEM_PACKAGES = $(shell command -v bwrap >/dev/null || echo bubblewrap) \
   $(shell command -v npm >/dev/null || echo npm) \
   $(if $(wildcard /usr/lib/*/faketime/libfaketimeMT.so.1),,libfaketime)
 
+# Recorded webhooks, and MCP servers that are written for node; each file is checked against its hash.
 tests/npm/node_modules: tests/npm/package-lock.json
-	@npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --silent && touch $@
+	@npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null \
+	  || { echo "The tests need node 20 or newer with npm, and three packages from it. On Debian: apt-get install npm"; exit 14; }
+	@touch $@
 
 system-packages:
 	@set -- $(SYSTEM_PACKAGES); [ $$# -eq 0 ] && exit 0; \

@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 from api import definitions
-from models import agents, config, memories, skill_grants
+from models import agents, config, mcp_grants, memories, skill_grants
 from models.agents import AgentVersion
 from models.errors import NotFound
 from pipelines import personas
@@ -46,7 +46,8 @@ def one(agent: Agent, is_working: bool, memory_count: int | None = None) -> dict
 def detail(agent: Agent) -> dict[str, Any]:
     more = {"files": agent.files, "soul_preview": agent.files.get("SOUL.md", "")[:PREVIEW] or None}
     granted = [skill["name"] for skill in skill_grants.granted(agent.id)]
-    return one(agent, agent.id in agents.at_work()) | more | {"skills": granted, "mcp_servers": []}
+    more |= {"skills": granted, "mcp_servers": mcp_grants.servers_of(agent.id)}
+    return one(agent, agent.id in agents.at_work()) | more
 
 
 def status(agent: Agent) -> dict[str, Any]:

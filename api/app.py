@@ -30,6 +30,12 @@ from api.resources import (
     ledger,
     lifecycle,
     logins,
+    mcp,
+    mcp_door,
+    mcp_grants,
+    mcp_logs,
+    mcp_oauth,
+    mcp_tools,
     memories,
     memory_care,
     memory_files,
@@ -63,6 +69,7 @@ RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
     *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
     *(memories, memory_files, memory_items, memory_care),
+    *(mcp_logs, mcp_tools, mcp_grants, mcp_oauth, mcp),
     *(settings, providers, tokens, logins, audit),
     *(github_webhooks, github_deliveries, github_triggers, github_approvals, github, github_manifest),
 )
@@ -105,6 +112,12 @@ class IdConverter(BaseConverter):
     regex = "[A-Za-z0-9_-]{1,128}"
 
 
+class ToolConverter(BaseConverter):
+    """The name of a tool of an MCP server."""
+
+    regex = "[A-Za-z0-9_.-]{1,128}"
+
+
 def create_app(start: bool = True) -> Flask:
     """The WSGI application. `start`: bring the database up to date and publish events, as a server does.
 
@@ -115,9 +128,10 @@ def create_app(start: bool = True) -> Flask:
     app.config.update(OPTIONS, MAX_CONTENT_LENGTH=BODY_LIMIT)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.url_map.converters |= {"id": IdConverter, "name": NameConverter, "note": NoteConverter}
+    converters = {"id": IdConverter, "name": NameConverter, "note": NoteConverter, "tool": ToolConverter}
+    app.url_map.converters |= converters
     documented = Api(app)
-    for converter in (IdConverter, NameConverter, NoteConverter):
+    for converter in converters.values():
         documented.register_converter(converter, pattern)
     errors.register(app)
     auth.register(app)
@@ -128,6 +142,8 @@ def create_app(start: bool = True) -> Flask:
     app.extensions["openapi"] = documented.spec.to_dict()
     app.register_blueprint(site.blueprint)
     app.register_blueprint(door.blueprint)
+    app.register_blueprint(mcp_door.blueprint)
+    app.register_blueprint(mcp_oauth.landing)
     dashboard.mount(app)
     if start:
         begin()
@@ -138,7 +154,7 @@ def aliases() -> list[ModuleType]:
     """The routes for older clients, none if their folder was deleted."""
     if find_spec("api.compat") is None:
         return []
-    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "memories", "github")]
+    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "memories", "mcp", "github")]
 
 
 def pattern(converter: BaseConverter) -> dict[str, str]:

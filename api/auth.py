@@ -44,7 +44,7 @@ def gate() -> Response | None:
 def check(request: Request) -> Response | None:
     check_host(request)
     view = view_of(current_app, request)
-    if not (getattr(view, "from_elsewhere", False) and is_followed_link(request)):
+    if not (getattr(view, "lands", False) and is_navigation(request)):
         check_origin(request)
     if request.method == "OPTIONS" and PREFLIGHT in request.headers:
         return Response(status=204)
@@ -82,9 +82,10 @@ def check_origin(request: Request) -> None:
         raise Forbidden("Requests from other sites' pages are refused", "foreign_origin")
 
 
-def is_followed_link(request: Request) -> bool:
-    """A person's browser came here from another page; that page can neither read the answer nor see it."""
-    return request.headers.get("Sec-Fetch-Mode") == "navigate" and "Origin" not in request.headers
+def is_navigation(request: Request) -> bool:
+    """A browser that another site has sent here with a link, and nothing that its page could read."""
+    sent = request.headers
+    return request.method == "GET" and sent.get("Sec-Fetch-Mode") == "navigate" and "Origin" not in sent
 
 
 def identify(request: Request, scope: str, view: Callable | None) -> Token | None:

@@ -15,6 +15,7 @@ from api.commands import (
     costs,
     door,
     github,
+    mcp,
     memory,
     pipelines,
     platform,
@@ -48,6 +49,7 @@ app.add_typer(settings.app, name="settings")
 app.add_typer(providers.app, name="providers")
 app.add_typer(skills.app, name="skills")
 app.add_typer(memory.app, name="memory")
+app.add_typer(mcp.app, name="mcp")
 app.add_typer(github.app, name="github")
 
 

@@ -28,7 +28,7 @@ class Client:
     def __init__(self, base_url: str | None = None, token: str | None = None) -> None:
         settings = config.get()
         token = token or settings.api_token or _token_of(settings)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self.base_url = base_url or settings.base_url
         self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=TIMEOUT, trust_env=False)
 

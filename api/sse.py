@@ -46,7 +46,7 @@ Feed = StreamFeed | GlobalFeed
 class Reader:
     """One client's queue. It gets frames from the moment it is live until it is closed."""
 
-    def __init__(self, channel: Channel, holder: str, connection: socket.socket | None) -> None:
+    def __init__(self, channel: Channel | None, holder: str, connection: socket.socket | None) -> None:
         self.channel = channel
         self.holder = holder
         self.connection = connection
@@ -113,6 +113,7 @@ class Hub:
         self._channels: dict[str, Channel] = {}
         self._per_holder: Counter[str] = Counter()
         self._behind: set[str] = set()
+        self._apart: set[Reader] = set()
         self._wake = threading.Event()
         self._lock = threading.RLock()
         self._pubsub: redis.client.PubSub | None = None
@@ -149,8 +150,21 @@ class Hub:
                 del self._channels[feed.key]
                 self._send("unsubscribe", feed.key)
 
+    @contextmanager
+    def attending(self, holder: str, connection: socket.socket | None = None) -> Iterator[Reader]:
+        """A reader that gets nothing from here: it is counted, and closed once its client or its token is gone."""
+        reader = Reader(None, holder, connection)
+        self._apart.add(reader)
+        self._per_holder[holder] += 1
+        try:
+            yield reader
+        finally:
+            self._per_holder[holder] -= 1
+            self._apart.discard(reader)
+
     def _readers(self) -> list[Reader]:
-        return [reader for channel in list(self._channels.values()) for reader in channel.readers]
+        of_feeds = [reader for channel in list(self._channels.values()) for reader in channel.readers]
+        return [*of_feeds, *self._apart]
 
     # --- Redis ---
 

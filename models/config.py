@@ -14,6 +14,7 @@ from environs import Env
 
 SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_PRIVATE_KEY")  # of variables whose values are never written
 SIGNING = ("GITHUB_APP_WEBHOOK_SECRET", "GITHUB_WEBHOOK_SECRET")  # comma-separated: two while one replaces the other
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def setting(name: str, default, text: str, kind: str = "str"):
@@ -47,6 +48,10 @@ class Config:
     embeddings_key: str = setting("EMBEDDINGS_API_KEY", "", "bearer token for EMBEDDINGS_URL")
     embeddings_dimensions: int = setting("EMBEDDINGS_DIMENSIONS", 1536, "length of its vectors", "int")
     sandbox: str = setting("SANDBOX", "bwrap", "bwrap, or none: the operator accepts bare execution")
+    mcp_stdio_enabled: bool | None = setting(
+        "MCP_STDIO_ENABLED", None, "MCP servers may be programs; unset: while bound to loopback with auth on", "bool"
+    )
+    mcp_max_processes: int = setting("MCP_MAX_PROCESSES", 32, "MCP servers' programs that run at once", "int")
     approve_tools: list = setting("APPROVE_TOOLS", list, "tools whose every call a person must allow", "list")
     scripted_replies: str = setting("SCRIPTED_REPLIES", "", "YAML file for the `scripted` provider")
     max_pending_runs: int = setting("MAX_PENDING_RUNS", 10_000, "queued runs before POST /runs answers 429", "int")
@@ -99,6 +104,16 @@ class Config:
     @property
     def repositories_dir(self) -> Path:
         return self.data_dir / "repositories"
+
+    @property
+    def mcp_dir(self) -> Path:
+        return self.data_dir / "mcp"
+
+    @property
+    def runs_mcp_programs(self) -> bool:
+        if self.mcp_stdio_enabled is not None:
+            return self.mcp_stdio_enabled
+        return self.auth_enabled and self.host in LOOPBACK
 
     @property
     def base_url(self) -> str:

@@ -13,6 +13,7 @@ DjinnBotError                 code, message
 ├── TooMany                   a cap is reached; `retry_after` seconds
 ├── Unavailable               a dependency is down; `retry_after` seconds
 ├── OutsideError              an outside service refused or does not answer; `retry_after` seconds, if it said so
+│   └── OutsideTimeout        it did not answer in time
 ├── LeaseLost                 this worker no longer owns the step: stop, write nothing
 ├── NeedsPerson               the attempt waits for a person's decision
 ├── StaleState                another worker planned this run meanwhile: reload and decide again
@@ -125,6 +126,10 @@ class OutsideError(DjinnBotError):
     def __init__(self, message: str, code: str | None = None, retry_after: int | None = None, **details: Any) -> None:
         super().__init__(message, code, **details)
         self.retry_after = retry_after
+
+
+class OutsideTimeout(OutsideError):
+    code = "outside_timeout"
 
 
 class LeaseLost(DjinnBotError):

@@ -47,9 +47,9 @@ class GitHubComment(Model):
         table_name = "github_comments"
 
 
-def comes_from_github(tainted: str | None) -> bool:
-    """Whether a run tainted by this was begun by something on GitHub, which then hears of it."""
-    return tainted is not None and tainted.startswith("github ")
+def comes_from_github(tainted_by: str | None) -> bool:
+    """Whether a run that this taints was begun by something on GitHub, which then hears of it."""
+    return tainted_by is not None and tainted_by.startswith("github ")
 
 
 def lock() -> None:

@@ -17,7 +17,7 @@ COPIED = (
     *("id", "pipeline_id", "pipeline_version", "pipeline_hash", "project_id", "project_name", "task_id"),
     *("human_context", "status", "status_reason", "error", "error_code", "failed_step", "epoch"),
     *("parent_run_id", "parent_step_id", "schedule_id", "model_override", "workspace_type", "task_branch"),
-    *("created_by", "last_seq", "created_at", "updated_at", "started_at", "completed_at"),
+    *("tainted_by", "created_by", "last_seq", "created_at", "updated_at", "started_at", "completed_at"),
 )
 COUNTED = ("input_tokens", "output_tokens", "cache_read_tokens", "cost_usd", "llm_calls", "tool_calls")
 LIMITS = ("max_cost_usd", "max_tokens", "max_duration_seconds", "on_budget")

@@ -69,7 +69,7 @@ class Run(Model):
     task_branch = peewee.TextField(null=True)
     warnings = JSONField(default=list)
     created_by = peewee.TextField(null=True)
-    tainted = peewee.TextField(null=True)  # by what from outside has been read in it; None: it is trusted
+    tainted_by = peewee.TextField(null=True)  # what from outside has been read in it; None: it is trusted
     last_seq = peewee.IntegerField(default=0)
     created_at = peewee.BigIntegerField()
     updated_at = peewee.BigIntegerField()
@@ -122,7 +122,7 @@ class RunAgent(Model):
 
 def is_tainted(run_id: str) -> bool:
     """Whether something from outside (the web, issues, an MCP server) has been read in the run."""
-    row = database.execute("SELECT tainted FROM runs WHERE id = ?", (run_id,)).fetchone()
+    row = database.execute("SELECT tainted_by FROM runs WHERE id = ?", (run_id,)).fetchone()
     return row is not None and row[0] is not None
 
 
@@ -132,6 +132,12 @@ def get(run_id: str) -> Run:
     if not found:
         raise NotFound(f"Run {run_id} not found", "run_not_found")
     return found[0]
+
+
+def taint(run_id: str, why: str) -> None:
+    """Untrusted content comes into the run, from here on to its end; the first reason stays."""
+    sql = "UPDATE runs SET tainted_by = ? WHERE id = ? AND tainted_by IS NULL"
+    database.execute(sql, (why, run_id))
 
 
 def lock(run_id: str) -> None:

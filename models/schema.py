@@ -22,6 +22,10 @@ from models.github_cache import GitHubInstallation, GitHubQuestion, GitHubReposi
 from models.idempotency import IdempotencyKey
 from models.leases import Lease
 from models.logins import Login, LoginLink
+from models.mcp import McpServer, McpTool
+from models.mcp_calls import McpCall
+from models.mcp_grants import McpGrant
+from models.mcp_logins import McpLogin
 from models.memories import Memory, MemoryChunk, MemoryLink, MemoryName, MemoryVersion, MemoryWords, Vault
 from models.memory_life import Changeset, MemoryGap, MemoryRecall, MemoryVote, RecallTests
 from models.outbox import Outbox
@@ -67,6 +71,11 @@ TABLES = [
     Lease,
     Login,
     LoginLink,
+    McpCall,
+    McpGrant,
+    McpLogin,
+    McpServer,
+    McpTool,
     Memory,
     MemoryChunk,
     MemoryGap,

@@ -70,7 +70,9 @@ DECLARED = (
     Key("memoryHistoryPerNote", Integer(1, 10_000), 100, "versions kept of a note"),
     Key("memoryRecencyHalfLifeDays", Integer(1, 3650), 90, "after which a memory counts half", "days"),
     _seconds("mcpHealthIntervalSec", 10, 3600, 60, "between checks of an MCP server"),
-    _seconds("mcpIdleShutdownSec", 0, DAY_SECONDS, 900, "an MCP server unused for this long is stopped"),
+    _seconds(
+        "mcpIdleShutdownSec", 0, DAY_SECONDS, 900, "an MCP server that nobody calls for this long sleeps; 0: never"
+    ),
     Key("mcpAutoEnableNewTools", Flag(), False, "whether tools that an MCP server adds may be used at once"),
     Key("githubReconcileMin", Integer(5, 1440), 60, "between looks for missed deliveries", "minutes"),
     Key("githubReports", OneOf(("off", "check", "comment", "both")), "both", "how a run reports to GitHub"),

@@ -36,6 +36,8 @@ QUEUES = {  # actor -> queue
     "github_reconcile": "github",
     "github_report": "github",
     "prepare_workspace": "git",
+    "mcp_discover": "mcp",
+    "mcp_check": "mcp",
     "provider_models": "default",
     "provider_test": "default",
 }

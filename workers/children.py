@@ -38,7 +38,7 @@ def begin(walk: Walk, visit: Visit) -> Event:
         parent_step_id=visit.step_key,
         root_run_id=run.root_run_id or run.id,
         created_by=run.created_by,
-        tainted=run.tainted,
+        tainted_by=runs.get(run.id).tainted_by,
     )
     return walks.event(run, "step_started", visit, model=None, max_retries=0)
 
@@ -68,6 +68,8 @@ def settle_ended(walk: Walk) -> None:
 def _settle(walk: Walk, visit: Visit, child: Run) -> None:
     walk.answered.append(f"child.{child.id}")
     walk.add = {name: walk.add.get(name, 0) + getattr(child, name) for name in COUNTED}
+    if child.tainted_by:
+        runs.taint(walk.run.id, f"{child.tainted_by}, in run {child.id}")
     visit.usage = walks.usage(child)
     walk.state.touch(visit)
     step, outputs = walk.state.step(visit), child.outputs or {}

@@ -26,7 +26,7 @@ def execute(
         text = f"{task.title}\n\n{task.description}".strip()
         origin = task.metadata.get("html_url") if task.metadata.get("source") == "github" else None
         facts = {"project_id": project_id, "project_name": change.project.name, "task_id": task_id, "created_by": by}
-        facts["tainted"] = origin and f"github {origin}"
+        facts["tainted_by"] = origin and f"github {origin}"
         run_id = runs.start(entry, task_description=text, **facts, **request)
         task = task_claims.take(change, task_id, agent_id or task.assigned_agent or NOBODY, run_id, 0)["task"]
         task_runs.attach(change, task, run_id, entry.pipeline.id)

@@ -19,6 +19,7 @@ from workers import (  # noqa: F401 (importing a module registers its actors)
     inquiries,
     keeper,
     maintenance,
+    mcp_discovery,
     memory_index,
     reconciling,
     reports,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from models import crypto, database, github_apps, outbox, providers, secrets
+from models import crypto, database, github_apps, mcp, mcp_logins, outbox, providers, secrets
 from workers.broker import actor, doorbell
 
 log = structlog.get_logger(__name__)
@@ -14,7 +14,7 @@ JOB = "rekey_"  # + the key that everything comes under
 
 def rekey() -> dict:
     """Rings for the rotation, in the enclosing transaction: {job, from, to, total}."""
-    parts = [kind.under_older_keys() for kind in (secrets, providers, github_apps)]
+    parts = [kind.under_older_keys() for kind in (secrets, providers, github_apps, mcp, mcp_logins)]
     older, total = sorted({key for keys, _ in parts for key in keys}), sum(count for _, count in parts)
     to = crypto.ring().newest
     doorbell("secrets_rekey", JOB + to)
@@ -34,5 +34,7 @@ def secrets_rekey(job: str) -> None:
     with database.transaction():
         providers.rekey()
         github_apps.rekey()
+        mcp.rekey()
+        mcp_logins.rekey()
         crypto.rekey_canary()
         outbox.answered(job, "")

@@ -20,6 +20,7 @@ from models.errors import Unavailable
 from models.logs import configure_logs
 from workers.activity import Activity
 from workers.broker import client, ringer
+from workers.mcp_process import SupervisorProcess
 from workers.publisher import FEED_DATABASE
 from workers.sweeper import SWEEP_SECONDS, Sweeper
 
@@ -37,6 +38,7 @@ class Relay:
         self._feed = client(FEED_DATABASE, 1.0)
         self._sweeper = Sweeper()
         self._activity = Activity()
+        self._mcp = SupervisorProcess()
         self._renewed = self._swept = 0.0
 
     def run(self) -> None:
@@ -48,6 +50,7 @@ class Relay:
                 log.warning("relay_waits", error=error.message)
                 busy = False
             self.stopping.wait(0 if busy else ROUND_SECONDS)
+        self._mcp.stop()
         leases.release("relay", self.id)
 
     def _leads(self) -> bool:
@@ -71,6 +74,7 @@ class Relay:
     def _round(self) -> bool:
         """One round; True if there was so much to do that the next should follow at once."""
         rung, numbered = self.ring_due(), self.number_events()
+        self._mcp.keep()
         if time.monotonic() - self._swept > SWEEP_SECONDS:
             self._sweeper.sweep()
             self._swept = time.monotonic()

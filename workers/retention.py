@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from models import audit, database, deliveries, events, settings
+from models import audit, database, deliveries, events, mcp_calls, settings
 from models.audit import Actor
 from models.base import now_ms
 
@@ -22,8 +22,10 @@ class Retention:
     began: float = 0.0
 
     def prune(self) -> None:
-        """One round: events of finished runs, deliveries, lines of the audit log."""
-        self._trim_events(now_ms() - settings.get("eventRetentionDays") * DAY_MS)
+        """One round: events of what is over, calls of MCP servers, deliveries, lines of the audit log."""
+        older_than = now_ms() - settings.get("eventRetentionDays") * DAY_MS
+        self._trim_events(older_than)
+        _in_batches(mcp_calls.prune, older_than)
         _in_batches(deliveries.prune, now_ms() - settings.get("webhookRetentionDays") * DAY_MS)
         if (days := settings.get("auditRetentionDays")) is not None:
             prune_audit(now_ms() - days * DAY_MS)

@@ -39,7 +39,7 @@ def start(
     """Writes a pending run with all it needs and rings for a worker; returns its id. Raises TooMany.
 
     `columns`: project_name, project_id, model_override, max_cost_usd, max_tokens, max_duration_seconds, on_budget,
-    webhook_url, warnings, created_by, tainted.
+    webhook_url, warnings, created_by, tainted_by.
     """
     run_id, pipeline = new_id("run_"), entry.pipeline
     row = _row(run_id, entry, task_description, tags, columns)
@@ -341,7 +341,7 @@ def _forked(
     given = {name: changes[name] for name in ("model_override", "max_cost_usd", "max_tokens") if changes.get(name)}
     kept = ("pipeline_id", "project_id", "project_name", "model_override", "max_cost_usd", "max_tokens", "on_budget")
     return {
-        **{name: getattr(source, name) for name in (*kept, "max_duration_seconds", "workspace_type", "tainted")},
+        **{name: getattr(source, name) for name in (*kept, "max_duration_seconds", "workspace_type", "tainted_by")},
         "id": fork_id,
         "pipeline_version": definition.version,
         "pipeline_hash": entry.hash if entry else source.pipeline_hash,

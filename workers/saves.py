@@ -101,7 +101,7 @@ def _tell_others(walk: Walk) -> None:
             broker.doorbell("advance_run", run.parent_run_id, f"child.{run.id}")
         if run.project_id:
             broker.doorbell("task_on_run_end", run.id, "task")
-        if firings.comes_from_github(run.tainted):
+        if firings.comes_from_github(run.tainted_by):
             broker.doorbell("github_report", run.id, firings.ENDED)
     if cancelled and run.status not in TERMINAL:
         for visit in cancelled:

@@ -88,7 +88,7 @@ def start(pipeline_id: str, text: str, facts: Facts, project_id: str | None = No
         task_description=text,
         human_context=dumps(context(facts)),
         tags=tuple(tags or ()),
-        tainted=f"github {facts.repository}#{facts.number}",
+        tainted_by=f"github {facts.repository}#{facts.number}",
         **linked,
         **columns,
     )

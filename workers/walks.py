@@ -52,6 +52,7 @@ class Walk:
     asked: dict[int, NeedsPerson] = field(default_factory=dict)  # n -> what its paused visit asks a person
     grants: list[dict[str, Any]] = field(default_factory=list)  # secrets of the run's agents, encrypted
     grants_read: float = float("-inf")  # when, by this process's clock
+    offers_read: float = float("-inf")  # when the tools of MCP servers were, by the same clock
     skills: list[dict[str, Any]] | None = None  # those of the run's agents; they stay what they were at its start
     add: dict[str, float] = field(default_factory=dict)  # usage of ended child runs, to be counted with the next save
     answered: list[str] = field(default_factory=list)  # doorbells that go with the next save, once the run is locked

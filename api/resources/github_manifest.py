@@ -55,7 +55,7 @@ class GitHubManifestCallback(MethodView):
             pass
         return made | {"installation_url": github_views.installation_url(made["app_slug"])}
 
-    get.from_elsewhere = True  # github.com's page leads here
+    get.lands = True  # github.com's page leads here
 
 
 def _name(state: str) -> str:

@@ -224,6 +224,9 @@ class RunSchema(AnswerSchema):
     workspace_type = fields.Str(required=True, allow_none=True)
     task_branch = fields.Str(required=True, allow_none=True)
     warnings = fields.List(fields.Str(), required=True)
+    tainted_by = fields.Str(
+        required=True, allow_none=True, metadata={"description": "What brought untrusted content into the run"}
+    )
     created_by = fields.Str(required=True, allow_none=True)
     last_seq = fields.Int(required=True)
     created_at = fields.Int(required=True)

@@ -12,5 +12,5 @@ def up(migrator, db):
     caches = [GitHubInstallation, GitHubQuestion, GitHubRepository, GitHubState]
     db.create_tables([Delivery, triggers.Trigger, Firing, GitHubComment, GitHubApproval, GitHubApp, *caches], safe=True)
     triggers.add_built_in()
-    if "tainted" not in {column.name for column in db.get_columns("runs")}:
-        db.execute_sql("ALTER TABLE runs ADD COLUMN tainted TEXT")
+    if "tainted_by" not in {column.name for column in db.get_columns("runs")}:
+        db.execute_sql("ALTER TABLE runs ADD COLUMN tainted_by TEXT")

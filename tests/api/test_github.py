@@ -178,7 +178,7 @@ def test_an_issue_is_resolved(api, worker, body):
     assert (answer.json["repo_full_name"], answer.json["status"]) == ("octo/a", "pending")
     run = Run.get_by_id(answer.json["run_id"])
     assert (run.pipeline_id, run.model_override) == ("resolve", body.get("model"))
-    assert run.tainted == "github octo/a#7" and "octo/a" in RunInput.get_by_id(run.id).human_context
+    assert run.tainted_by == "github octo/a#7" and "octo/a" in RunInput.get_by_id(run.id).human_context
 
 
 ADDRESSES = ["https://github.com/octo/a/issues/7", "octo/a%237", "https://x.test/octo/a/pull/7?a=b"]

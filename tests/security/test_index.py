@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.conftest import ROOT
 
-SUBJECT_TO_COME = {8, 14}  # MCP servers, tainted runs
+SUBJECT_TO_COME: set[int] = set()
 RULES = {
     1: [
         "security/test_gate.py::test_no_route_opens_without_a_token",
@@ -58,6 +58,17 @@ RULES = {
         "workers/clients/test_http.py::test_an_answer_that_is_too_large_is_cut_off",
         "workers/clients/test_http.py::test_an_answer_that_takes_too_long_is_given_up",
     ],
+    8: [
+        "security/test_mcp_attacks.py::test_nothing_runs_before_it_is_approved",
+        "api/test_mcp.py::test_only_an_admin_registers",
+        "api/test_mcp.py::test_where_programs_are_not_run_they_are_not_approved_either",
+        "api/test_mcp.py::test_another_program_folder_variable_or_sandbox_waits_again",
+        "workers/clients/test_mcp_sessions.py::test_a_program_sees_no_variables_but_its_own_and_its_secrets_are_taken_out",
+        "workers/clients/test_mcp_sessions.py::test_no_sandbox_opens_the_server_s_own_files",
+        "workers/clients/test_mcp_sessions.py::test_after_a_hundred_restarts_no_process_is_left",
+        "workers/clients/test_mcp_sessions.py::test_what_a_tool_says_of_itself_is_capped_and_shows_all_there_is",
+        "security/test_mcp_attacks.py::test_a_tool_that_has_changed_is_not_called_until_it_is_approved_again",
+    ],
     9: [
         "workers/clients/test_sandbox.py::test_more_rights_cannot_be_had",
         "workers/clients/test_sandbox.py::test_without_bubblewrap_nothing_runs_bare",
@@ -87,6 +98,11 @@ RULES = {
         "security/test_webhook_attacks.py::test_nothing_of_a_body_is_read_before_its_signature",
         "security/test_webhook_attacks.py::test_a_captured_body_under_another_id_is_a_duplicate",
         "security/test_webhook_attacks.py::test_one_delivery_ten_times_at_once_has_one_effect",
+    ],
+    14: [
+        "security/test_mcp_attacks.py::test_what_a_server_says_taints_the_run_and_shows_no_secret",
+        "workers/tools/test_mcp.py::test_a_result_taints_the_run_and_the_first_reason_stays",
+        "workers/tools/test_mcp.py::test_what_destroys_asks_a_person_unless_it_was_granted_by_name",
     ],
     15: [
         "security/test_gate.py::test_every_kind_of_answer_carries_the_protective_headers",
@@ -119,6 +135,10 @@ HOLES = {
         "security/test_injection.py::test_a_search_is_words_and_never_a_query_language",
         "security/test_injection.py::test_a_forged_cursor_is_refused_or_finds_nothing_more",
         "security/test_injection.py::test_no_list_takes_an_order_from_outside",
+    ],
+    "frames of MCP servers": [
+        "workers/clients/test_mcp_sessions.py::test_a_server_that_never_gets_to_work_says_why_and_is_gone",
+        "security/test_mcp_attacks.py::test_each_fails_for_its_own_reason_and_the_others_work_on",
     ],
     "path escapes": ["workers/tools/test_files.py::test_a_linked_folder_is_not_followed"],
     "objects of another": ["security/test_injection.py::test_what_is_under_another_run_is_not_found"],

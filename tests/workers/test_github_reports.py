@@ -33,7 +33,7 @@ def double(key, store, setting):  # noqa: F811
 
 def about(sha: str | None = None, is_pull: bool = False, number: int = 7) -> str:
     """A run about something at octo/a, not begun; its id."""
-    run_id = Engine(PIPELINE, REPLIES, tainted=TAINT).run_id
+    run_id = Engine(PIPELINE, REPLIES, tainted_by=TAINT).run_id
     with database.transaction():
         place = {"repository": "octo/a", "number": number, "is_pull": is_pull, "head_sha": sha}
         firings.add(scope=f"x{number}", run_id=run_id, installation_id=11, **place)

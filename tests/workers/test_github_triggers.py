@@ -44,7 +44,7 @@ def test_the_label_resolve_starts_the_pipeline_once_for_an_issue() -> None:
     with database.connection():
         inputs = runs.inputs(run.id)
     assert (run.pipeline_id, inputs.task_description) == ("resolve", "Resolve Octo/Hello#7: It is broken")
-    assert run.tainted == "github Octo/Hello#7"
+    assert run.tainted_by == "github Octo/Hello#7"
     assert '"issue_body":"It says {{secret}} and stops."' in inputs.human_context
 
 
@@ -111,7 +111,9 @@ def test_a_trigger_makes_one_task_per_thing() -> None:
     task = board.task(first.effects[0]["ref"])
     assert (task.title, task.description, task.priority) == ("It is broken", "It says {{secret}} and stops.", "P1")
     run_id = executions.execute(board.id, task.id, definitions.startable("quickstart"))
-    assert [run.tainted for run in started() if run.id == run_id] == ["github https://github.com/Octo/Hello/issues/7"]
+    assert [run.tainted_by for run in started() if run.id == run_id] == [
+        "github https://github.com/Octo/Hello/issues/7"
+    ]
     assert task.metadata == {
         "source": "github",
         "delivery_id": first.id,

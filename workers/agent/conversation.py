@@ -44,6 +44,8 @@ class Conversation(ABC):
         """Where tools act, for whom, and the variables that commands see."""
         line = self.work.line(0)
         facts = {"project_id": line["project_id"], "agent_id": line["agent_id"] or "", "holder": self.hold.stream}
+        if line.get("step_key"):
+            facts["step_id"] = f"{self.hold.stream}_{line['step_key']}"
         self.context = tools.Context(workspace, env=env, clean=self.feed.redactor.clean, **facts)
 
     def converse(self, max_turns: int) -> Any:

@@ -12,13 +12,14 @@ from models import config, database, settings
 from models.chats import ChatMessage, ChatSession
 from models.errors import ConfigError, Conflict
 from models.events import decode
+from models.mcp_grants import Offer
 from pipelines import personas
 from pipelines.agent_config import DEFAULTS
 from pipelines.definition import MAX_TURNS, Step
 from pipelines.state import State, Visit
-from workers.agent import grants, resolution, skill_lists
+from workers.agent import grants, mcp_lists, resolution, skill_lists
 from workers.agent.toolbox import Toolbox
-from workers.tools import memory, skills, tasks
+from workers.tools import mcp, memory, skills, tasks
 from workers.tools.base import DEFAULT_TOOLS
 from workers.walks import Walk
 
@@ -74,11 +75,13 @@ def resolve(walk: Walk, visit: Visit) -> Settings:
     step, agent = walk.state.step(visit), _config(visit.agent_id)
     opening, item_opening = openings(walk, visit)
     plain = _tools(step, agent, walk.run.project_id)
-    listed = skill_lists.of_run(walk, visit.agent_id) if plain.specs and not step.output_schema else []
+    uses_tools = bool(plain.specs) and not step.output_schema
+    listed = skill_lists.of_run(walk, visit.agent_id) if uses_tools else []
+    offers = mcp_lists.of_run(walk, visit.agent_id) if uses_tools else []
     return Settings(
         models=(visit.model, *_fallbacks(walk, visit, step, agent)),
         system=_system(walk, visit.agent_id) + skill_lists.section(listed),
-        toolbox=_tools(step, agent, walk.run.project_id, bool(listed)) if listed else plain,
+        toolbox=_tools(step, agent, walk.run.project_id, bool(listed), offers) if listed or offers else plain,
         granted=grants.of(walk, visit, with_git=plain.has("bash")),
         thinking_level=resolution.thinking_level(_role(walk, step), agent, step.thinking_level),
         max_turns=_first(step.max_turns, agent.get("max_turns"), MAX_TURNS),
@@ -121,7 +124,9 @@ def for_chat(session: ChatSession, message: ChatMessage) -> ChatSettings:
     return ChatSettings(
         models=(message.model, *resolution.fallbacks(message.model, given.get("fallback_models"))),
         system="\n\n".join(text for text in system if text),
-        toolbox=toolbox_of(names, session.project_id, bool(listed)),
+        toolbox=toolbox_of(
+            names, session.project_id, bool(listed), mcp_lists.of_agent(session.agent_id) if names else ()
+        ),
         granted=grants.for_chat(session.id, session.agent_id),
         thinking_level=resolution.thinking_level("working", given, session.thinking_level),
         max_turns=_first(given.get("max_turns"), MAX_TURNS),
@@ -136,15 +141,25 @@ def _fallbacks(walk: Walk, visit: Visit, step: Step, agent: dict[str, Any]) -> t
     return resolution.fallbacks(visit.model, None if walk.run.model_override else named_here)
 
 
-def _tools(step: Step, agent: dict[str, Any], project_id: str | None, has_skills: bool = False) -> Toolbox:
-    return toolbox_of(_first(step.tools, agent.get("tools"), DEFAULT_TOOLS), project_id, has_skills)
+def _tools(
+    step: Step,
+    agent: dict[str, Any],
+    project_id: str | None,
+    has_skills: bool = False,
+    offers: Sequence[Offer] = (),
+) -> Toolbox:
+    return toolbox_of(_first(step.tools, agent.get("tools"), DEFAULT_TOOLS), project_id, has_skills, offers)
 
 
-def toolbox_of(names: Sequence[str], project_id: str | None, has_skills: bool = False) -> Toolbox:
-    """The tools named; whoever has any has those of memory, of the project's board and of its skills, too."""
+def toolbox_of(
+    names: Sequence[str], project_id: str | None, has_skills: bool = False, offers: Sequence[Offer] = ()
+) -> Toolbox:
+    """The tools named; whoever has any has those of memory, of its board, of its skills and of MCP servers, too."""
     given = memory.NAMES if names else ()
     more = (*given, *(tasks.NAMES if project_id and names else ()), *(skills.NAMES if has_skills else ()))
-    return _toolbox((*names, *(name for name in more if name not in names)), tuple(config.get().approve_tools))
+    names = (*names, *(name for name in more if name not in names))
+    asks = tuple(config.get().approve_tools)
+    return Toolbox(names, (*asks, *mcp.asks(offers)), mcp.tools(offers)) if offers else _toolbox(names, asks)
 
 
 def _first(*values: Any) -> Any:

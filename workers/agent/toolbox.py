@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from workers.clients.llm.base import ToolCall, ToolSpec
 from workers.tools import base, registry
-from workers.tools.base import Context, Outcome
+from workers.tools.base import Context, Outcome, Tool
 
 REPEATABLE = ("pure", "idempotent")
 
@@ -12,12 +14,13 @@ REPEATABLE = ("pure", "idempotent")
 class Toolbox:
     """`names` as the step lists them; names that no tool has are left out (the catalogue warns of them).
 
-    `asks`: tools whose every call a person must allow (setting APPROVE_TOOLS).
+    `asks`: tools whose every call a person must allow (setting APPROVE_TOOLS). `more`: tools that are nobody else's.
     """
 
-    def __init__(self, names: tuple[str, ...], asks: tuple[str, ...] = ()) -> None:
+    def __init__(self, names: tuple[str, ...], asks: tuple[str, ...] = (), more: Sequence[Tool] = ()) -> None:
         known = registry.tools()
         self._tools = {name: known[name] for name in names if name in known}
+        self._tools |= {tool.name: tool for tool in more}
         self.own: tuple[ToolSpec, ...] = tuple(tool.spec for tool in self._tools.values())
         # With the two that end a step; without tools it is a plain call.
         self.specs: tuple[ToolSpec, ...] = (*self.own, base.COMPLETE, base.FAIL) if self.own else ()

@@ -6,6 +6,7 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from models import config
@@ -14,12 +15,14 @@ from workers.clients import processes
 from workers.clients.processes import Result
 
 WORKSPACE = "/workspace"
+HOME = "/home/server"  # of a program that stays
 OUTPUT_LIMIT = 100_000  # bytes
 TRIAL_SECONDS = 10.0
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 SETTINGS = ("alternatives", "ca-certificates", "group", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime")
 SETTINGS += ("mime.types", "nsswitch.conf", "passwd", "protocols", "services", "ssl/certs", "ssl/openssl.cnf")
+NETWORK = ("hosts", "resolv.conf")  # for programs that have it
 
 # Bubblewrap leaves these to whoever owns them: run by root, the sandbox would own the settings of the kernel.
 PROC_READ_ONLY = ("bus", "driver", "fs", "irq", "mtrr", "pressure", "sys", "sysrq-trigger", "tty")
@@ -45,6 +48,16 @@ LIMITS = {
     "nproc": 512,  # the kernel does not hold root to it
     "core": 0,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What a program that stays may have beside the system's programs and a home of its own."""
+
+    network: bool = False
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    cwd: str | None = None
 
 
 def available() -> str | None:
@@ -93,10 +106,29 @@ def _limits() -> list[str]:
 
 
 def _bubblewrap(workspace: Path) -> list[str]:
+    place = ("--bind", str(workspace.resolve()), WORKSPACE, "--chdir", WORKSPACE)
+    return [*_walls(), *place, "--"]
+
+
+def command(argv: Sequence[str], home: Path, box: Box) -> list[str]:
+    """What starts a program that stays, in a sandbox of its own. Raises Unavailable if there is none."""
+    if reason := available():
+        raise Unavailable(f"programs are disabled on this server: {reason}")
+    if config.get().sandbox == "none":
+        return [*BARE, *_limits(), *argv]
+    folders = [("--ro-bind", path) for path in box.readable] + [("--bind", path) for path in box.writable]
+    places = [part for option, path in folders for part in (option, str(path), str(path))]
+    network = [part for name in NETWORK for part in ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")]
+    own = ("--bind", str(home.resolve()), HOME, "--chdir", box.cwd or HOME)
+    return [*_walls(box.network), *(network if box.network else ()), *places, *own, "--", *_limits(), *argv]
+
+
+def _walls(network: bool = False) -> list[str]:
     """The environment is handed on as it is: as arguments its values would show in the process list."""
     return [
         "bwrap",
         "--unshare-all",
+        *(("--share-net",) if network else ()),
         "--unshare-user",
         "--disable-userns",
         "--die-with-parent",
@@ -108,9 +140,6 @@ def _bubblewrap(workspace: Path) -> list[str]:
         *("--proc", "/proc", *_proc()),
         *("--dev", "/dev"),
         *("--size", str(TMP_BYTES), "--tmpfs", ENVIRONMENT["HOME"]),
-        *("--bind", str(workspace.resolve()), WORKSPACE),
-        *("--chdir", WORKSPACE),
-        "--",
     ]
 
 

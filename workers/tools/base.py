@@ -43,6 +43,17 @@ class Context:
     project_id: str | None = None  # whose board the task tools see
     agent_id: str = ""
     holder: str = ""  # the run or chat that acts
+    step_id: str | None = None
+
+
+def problems(schema: dict[str, Any], arguments: Any) -> list[str]:
+    """Why `arguments` do not match; references to other documents are not followed."""
+    validator = Draft202012Validator(schema, registry=Registry())
+    try:
+        errors = list(validator.iter_errors(arguments))[:MAX_PROBLEMS]
+    except Exception as error:  # a schema from outside can be broken in any way
+        return [f"the tool's own schema is broken: {error}"]
+    return [f"{error.json_path}: {error.message}"[:500] for error in errors]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,7 @@ class Tool:
     parameters: dict[str, Any]  # JSON Schema of an object
     call: Callable[[Context, dict[str, Any]], str]
     effect: Effect = "pure"
+    problems: Callable[[dict[str, Any], Any], list[str]] = problems  # of arguments against `parameters`
 
     @property
     def spec(self) -> ToolSpec:
@@ -66,7 +78,7 @@ class Outcome:
 
 def run(tool: Tool, context: Context, arguments: dict[str, Any]) -> Outcome:
     """What the model gets to see. Only what ends the attempt itself is raised."""
-    if found := problems(tool.parameters, arguments):
+    if found := tool.problems(tool.parameters, arguments):
         return Outcome(f"Error: invalid arguments for {tool.name}: " + "; ".join(found), is_error=True)
     try:
         return Outcome(clip(context.clean(tool.call(context, arguments))))
@@ -81,16 +93,6 @@ def run(tool: Tool, context: Context, arguments: dict[str, Any]) -> Outcome:
 
 def _failed(context: Context, error: Exception) -> Outcome:
     return Outcome(clip(context.clean(f"Error: {error or type(error).__name__}")), is_error=True)
-
-
-def problems(schema: dict[str, Any], arguments: Any) -> list[str]:
-    """Why `arguments` do not match; references to other documents are not followed."""
-    validator = Draft202012Validator(schema, registry=Registry())
-    try:
-        errors = list(validator.iter_errors(arguments))[:MAX_PROBLEMS]
-    except Exception as error:  # a schema from outside can be broken in any way
-        return [f"the tool's own schema is broken: {error}"]
-    return [f"{error.json_path}: {error.message}"[:500] for error in errors]
 
 
 def clip(text: str, limit: int = MAX_OUTPUT) -> str:
