@@ -30,6 +30,7 @@ from api.resources import (
     ledger,
     lifecycle,
     logins,
+    memories,
     pipelines,
     projects,
     providers,
@@ -57,7 +58,7 @@ from workers.publisher import publisher
 
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
-    *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
+    *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, memories, secrets),
     *(settings, providers, tokens, logins, audit),
     *(github_webhooks, github_deliveries, github_triggers, github_approvals, github, github_manifest),
 )

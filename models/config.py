@@ -40,6 +40,12 @@ class Config:
     worker_concurrency: int = setting("WORKER_CONCURRENCY", 100, "steps one worker process works at once", "int")
     default_model: str = setting("DEFAULT_MODEL", "", "provider/model used when nothing else names one")
     egress_allow: list = setting("EGRESS_ALLOW", list, "host:port pairs that the egress rules let through", "list")
+    embeddings_url: str = setting(
+        "EMBEDDINGS_URL", "", "base URL of an OpenAI-compatible API; unset: the built-in model"
+    )
+    embeddings_model: str = setting("EMBEDDINGS_MODEL", "text-embedding-3-small", "model asked for at EMBEDDINGS_URL")
+    embeddings_key: str = setting("EMBEDDINGS_API_KEY", "", "bearer token for EMBEDDINGS_URL")
+    embeddings_dimensions: int = setting("EMBEDDINGS_DIMENSIONS", 1536, "length of its vectors", "int")
     sandbox: str = setting("SANDBOX", "bwrap", "bwrap, or none: the operator accepts bare execution")
     approve_tools: list = setting("APPROVE_TOOLS", list, "tools whose every call a person must allow", "list")
     scripted_replies: str = setting("SCRIPTED_REPLIES", "", "YAML file for the `scripted` provider")
@@ -81,6 +87,10 @@ class Config:
     @property
     def skills_dir(self) -> Path:
         return self.data_dir / "skills"
+
+    @property
+    def vaults_dir(self) -> Path:
+        return self.data_dir / "vaults"
 
     @property
     def pipelines_dir(self) -> Path:

@@ -22,6 +22,7 @@ from models.github_cache import GitHubInstallation, GitHubQuestion, GitHubReposi
 from models.idempotency import IdempotencyKey
 from models.leases import Lease
 from models.logins import Login, LoginLink
+from models.memories import Memory, MemoryChunk, MemoryLink, MemoryName, MemoryVersion, MemoryWords, Vault
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.provider_checks import ProviderState, ProviderTest
@@ -64,6 +65,12 @@ TABLES = [
     Lease,
     Login,
     LoginLink,
+    Memory,
+    MemoryChunk,
+    MemoryLink,
+    MemoryName,
+    MemoryVersion,
+    MemoryWords,
     Outbox,
     Project,
     ProjectAgent,
@@ -94,6 +101,7 @@ TABLES = [
     Token,
     ToolUse,
     Trigger,
+    Vault,
     Version,
     VisitRow,
     Worker,

@@ -14,12 +14,23 @@ from typing import Any
 import peewee
 
 from models import audit, database
-from models.base import Model, new_id, now_ms
+from models.base import JSONField, Model, new_id, now_ms
 from models.errors import Conflict, Forbidden, NotFound, Unauthorized
 
 PREFIX = "djb_"
 SCOPES = {"read": 1, "run": 2, "admin": 3}  # the ladder; `worker` stands beside it
-SHOWN = ("id", "name", "scope", "prefix", "created_at", "created_by", "expires_at", "last_used_at", "last_used_ip")
+SHOWN = (
+    "id",
+    "name",
+    "scope",
+    "vaults",
+    "prefix",
+    "created_at",
+    "created_by",
+    "expires_at",
+    "last_used_at",
+    "last_used_ip",
+)
 TICKET_SECONDS = 60
 TOUCH_MS = 60_000  # how stale `last_used_at` may be
 
@@ -28,6 +39,7 @@ class Token(Model):
     id = peewee.TextField(primary_key=True)
     name = peewee.TextField()
     scope = peewee.TextField()  # read, run, admin, worker
+    vaults = JSONField(null=True)  # the vaults it sees; null: all
     prefix = peewee.TextField()  # the first characters, to recognise it by
     hash = peewee.TextField(unique=True)
     created_at = peewee.BigIntegerField()
@@ -80,7 +92,13 @@ def well_formed(secret: str) -> bool:
     return secret.startswith(PREFIX) and secret[-6:] == checksum(secret[:-6])
 
 
-def create(name: str, scope: str, created_by: str | None = None, expires_at: int | None = None) -> tuple[Token, str]:
+def create(
+    name: str,
+    scope: str,
+    created_by: str | None = None,
+    expires_at: int | None = None,
+    vaults: list[str] | None = None,
+) -> tuple[Token, str]:
     """(the row, the token in plain, which is shown this once)."""
     secret = PREFIX + secrets.token_urlsafe(32)
     secret += checksum(secret)
@@ -88,6 +106,7 @@ def create(name: str, scope: str, created_by: str | None = None, expires_at: int
         id=new_id("tok_"),
         name=name,
         scope=scope,
+        vaults=vaults,
         prefix=secret[:8],
         hash=digest(secret),
         created_at=now_ms(),
@@ -127,7 +146,7 @@ def of_hash(hash: str, configured: str = "") -> Token:
     if configured and hmac.compare_digest(hash, digest(configured)):
         return operator(configured)
     found = database.rows("SELECT * FROM tokens WHERE hash = ?", (hash,))  # on the path of every request
-    token = Token(**found[0]) if found else None
+    token = Token(**found[0] | {"vaults": Token.vaults.python_value(found[0]["vaults"])}) if found else None
     if token is None or not token.live:
         raise Unauthorized("The token is unknown, expired or revoked")
     return token
@@ -170,7 +189,7 @@ def rotate(token: Token, by: str, grace_ms: int) -> tuple[Token, str]:
     """(a new token like this one, its plain text); the old one is accepted for the grace time. Raises Conflict."""
     if not token.live:
         raise Conflict(f"Token {token.id} is revoked or expired", "token_not_live")
-    made, secret = create(token.name, token.scope, by, token.expires_at)
+    made, secret = create(token.name, token.scope, by, token.expires_at, token.vaults)
     end = now_ms() + grace_ms
     change(token, expires_at=min(end, token.expires_at or end))
     return made, secret

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def read(path: Path, most: int, beneath: int | None = None) -> bytes:
@@ -55,3 +58,18 @@ def tree(folder: Path) -> Iterator[tuple[str, os.stat_result, int]]:
             status = os.stat(name, dir_fd=handle, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
                 yield str((Path(top) / name).relative_to(folder)), status, handle
+
+
+@contextlib.contextmanager
+def inside(root: Path, folders: Sequence[str], create: bool = False) -> Iterator[int]:
+    """A descriptor of the folder beneath `root`, reached part by part and through no link. Raises OSError."""
+    with contextlib.ExitStack() as stack:
+        current = os.open(root, FOLDER)
+        stack.callback(os.close, current)
+        for part in folders:
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=current)
+            current = os.open(part, FOLDER, dir_fd=current)
+            stack.callback(os.close, current)
+        yield current

@@ -16,9 +16,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
-from pipelines import disk, text
+from pipelines import disk, front_matter, text
 from pipelines.text import YamlError
 
 BUILT_IN = Path(__file__).parent / "skills"
@@ -32,7 +30,6 @@ MAX_PATH_BYTES, MAX_PARTS = 255, 9
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
-_HEAD = re.compile(r"---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +120,15 @@ def file_problems(files: dict[str, bytes]) -> list[str]:
 # --- SKILL.md ---
 
 
-def split(document: str) -> tuple[str | None, str]:
-    """(the front matter, None if there is none; the content)."""
-    document = document.replace("\r\n", "\n")
-    match = _HEAD.match(document)
-    return (match[1], document[match.end() :].removeprefix("\n")) if match else (None, document)
-
-
 def parse(document: str, name: str | None = None) -> Found:
     """A SKILL.md, whose skill must be called `name` if that is given."""
-    head, content = split(document)
-    given, enabled, problems = front_matter(head)
+    head, content = front_matter.split(document)
+    given, enabled, problems = read_head(head)
     skill = Skill(given, content, enabled)
     return Found(skill, (*problems, *document_problems(skill, name)))
 
 
-def front_matter(head: str | None) -> tuple[dict[str, Any], bool, list[str]]:
+def read_head(head: str | None) -> tuple[dict[str, Any], bool, list[str]]:
     """(its values without `enabled`, whether that is not false, what is wrong with the YAML)."""
     given, problems = _read_head(head)
     enabled = given.pop("enabled", True)
@@ -194,26 +184,10 @@ def _content_problems(skill: Skill) -> list[str]:
     return ["the instructions hold NUL"] if "\0" in skill.content else []
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes what `pipelines.text` reads as the same values."""
-
-    def ignore_aliases(self, _: Any) -> bool:
-        return True
-
-
-def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    style = None if text.plain(value) == value else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
-
-
-_Dumper.add_representer(str, _text)
-
-
 def write(skill: Skill) -> str:
     """The SKILL.md."""
     given = skill.frontmatter if skill.enabled else skill.frontmatter | {"enabled": False}
-    head = yaml.dump(given, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return f"---\n{head}---\n\n{skill.content}"
+    return front_matter.write(given, skill.content)
 
 
 # --- folders ---

@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 QUEUES = {  # actor -> queue
     "advance_run": "runs",
     "answer_chat": "chat",
+    "memory_consolidate": "memory",
+    "memory_index_file": "memory",
+    "memory_index_vault": "memory",
     "scan_disk": "housekeeping",
     "secrets_rekey": "housekeeping",
     "skill_import": "default",

@@ -18,6 +18,7 @@ from workers import (  # noqa: F401 (importing a module registers its actors)
     inquiries,
     keeper,
     maintenance,
+    memory_index,
     reconciling,
     reports,
     repositories,

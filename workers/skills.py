@@ -9,7 +9,7 @@ from typing import Any
 from models import config, database, skill_grants, skills
 from models.errors import Conflict, Invalid, NotFound
 from models.skills import AGENT, Skill
-from pipelines import personas
+from pipelines import front_matter, personas
 from pipelines import skills as pages
 from workers.skill_folders import add_version, current, locked, note
 
@@ -33,10 +33,10 @@ def composed(base: pages.Skill, changes: dict[str, Any]) -> pages.Skill:
     Raises Invalid.
     """
     front, content, enabled = dict(base.frontmatter), changes.get("content", base.content), base.enabled
-    head, rest = pages.split(content)
+    head, rest = front_matter.split(content)
     problems: list[str] = []
     if head is not None and "content" in changes:
-        written, enabled, problems = pages.front_matter(head)
+        written, enabled, problems = pages.read_head(head)
         _refuse_conflicts(written, {"name": base.name} | changes)
         front, content = {"name": base.name} | written, rest
     front |= {name: changes[name] for name in KEPT if name in changes}

@@ -14,7 +14,7 @@ import structlog
 from models import config, database, idempotency, outbox, settings, workers
 from models.base import now_ms
 from models.workers import Worker
-from workers import approvals, chats, github, providers, skill_folders, task_claims
+from workers import approvals, chats, github, memory_index, providers, skill_folders, task_claims
 from workers.broker import client
 from workers.publisher import FEED_DATABASE
 from workers.releases import release
@@ -35,6 +35,7 @@ class Sweeper:
     pruned: float = 0.0
     reconciled: int | None = None  # when GitHub's deliveries were looked at last, ms
     retention: Retention = field(default_factory=Retention)
+    vaults: memory_index.Watch = field(default_factory=memory_index.Watch)
 
     def sweep(self) -> None:
         """One round."""
@@ -47,7 +48,7 @@ class Sweeper:
         task_claims.expire()
         self._check_canary()
         self._prune()
-        _watch_folders()
+        self._watch_folders()
 
     def _look_at(self, worker: Worker) -> None:
         beat, since = self.seen.get(worker.id, (None, 0.0))
@@ -100,12 +101,12 @@ class Sweeper:
         if github.reconcile_if_due(settings.get("githubReconcileMin"), self.reconciled, now_ms()):
             self.reconciled = now_ms()
 
-
-def _watch_folders() -> None:
-    try:
-        skill_folders.watch()
-    except OSError as error:  # a shared folder that is away for a moment
-        log.warning("skills_not_watched", error=str(error))
+    def _watch_folders(self) -> None:
+        for look in (skill_folders.watch, self.vaults.look):
+            try:
+                look()
+            except OSError as error:  # a shared folder that is away for a moment
+                log.warning("folders_not_watched", error=str(error))
 
 
 def _is_gone(worker: Worker) -> bool:

@@ -13,7 +13,7 @@ from api import etags
 from api.audited import recorded
 from api.blueprint import Blueprint, needs
 from api.paging import CatalogueSchema, decode, link
-from api.schemas import MAX_SAFE, AnswerSchema, EitherSpelling, integer, text
+from api.schemas import MAX_SAFE, AnswerSchema, EitherSpelling, integer, slug, text
 from models import tokens
 from models.base import now_ms
 from models.errors import Invalid
@@ -32,6 +32,9 @@ class CreateTokenSchema(EitherSpelling):
         fields.Str(validate=validate.OneOf(SCOPES)), allow_none=True, validate=validate.Length(equal=1)
     )
     expires_in_days = integer(1, 3650, allow_none=True, load_default=None)
+    vaults = fields.List(
+        slug(), allow_none=True, validate=validate.Length(1, 100), metadata={"description": "All it sees of memory"}
+    )
 
     @ma.post_load
     def _one_scope(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -60,6 +63,7 @@ class TokenSchema(AnswerSchema):
     id = fields.Str(required=True)
     name = fields.Str(required=True)
     scope = fields.Str(required=True, metadata={"enum": SCOPES})
+    vaults = fields.List(fields.Str(), required=True, allow_none=True)
     prefix = fields.Str(required=True, metadata={"description": "Its first characters"})
     created_at = fields.Int(required=True, allow_none=True)
     created_by = fields.Str(required=True, allow_none=True)

@@ -1,0 +1,200 @@
+"""Search: every signal over the notes in memory, fused into one score; exact, and the same on every database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import structlog
+
+from models import database, memory_links
+from models.base import now_ms
+from models.errors import Unavailable
+from models.settings import get as setting
+from pipelines import periods, ranking, words
+from pipelines.corpus import Corpus
+from pipelines.notes import ACTIVE, QUARANTINED, SUPERSEDED
+from pipelines.ranking import GRAPH, KEYWORD, SEMANTIC, TIME, Signal
+from workers.clients.embeddings import Embedder
+from workers.memory_corpus import kept
+
+log = structlog.get_logger(__name__)
+
+HYBRID, MODES = "hybrid", ("hybrid", "keyword", "semantic")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """`vaults` None: all. `filters`: {category, type, tag: values}, AND between, OR within."""
+
+    text: str
+    vaults: Sequence[str] | None = None
+    limit: int = 20
+    filters: dict[str, Sequence[str]] = field(default_factory=dict)
+    mode: str = HYBRID
+    as_of: int | None = None  # ms
+    include_superseded: bool = False
+    min_score: float = 0.0
+
+
+@dataclass(slots=True)
+class Hit:
+    """`signals`: {name: {rank, score}}; `passage`: the closest one; `via`: keys of the notes that link to it."""
+
+    key: int
+    score: float
+    rrf: float
+    recency: float
+    usefulness: float
+    passage: int
+    signals: dict[str, dict[str, Any]]
+    via: list[int]
+
+
+@dataclass(slots=True)
+class Found:
+    hits: list[Hit]
+    mode: str
+    terms: list[str]
+    weights: dict[str, float]
+    period: periods.Period | None
+    ms: float
+
+
+def search(query: Query) -> Found:
+    """The best notes, best first. Raises Unavailable if the database is away."""
+    started = time.perf_counter()
+    corpus, embedder = kept.get()
+    search = _Search(query, corpus, embedder)
+    hits = search.hits() if len(corpus) else []
+    ms = 1000 * (time.perf_counter() - started)
+    return Found(hits, search.mode, search.terms, search.weights, search.period, ms)
+
+
+class _Search:
+    """One question over the notes as they are now."""
+
+    def __init__(self, query: Query, corpus: Corpus, embedder: Embedder | None) -> None:
+        self.query, self.corpus, self.now = query, corpus, now_ms()
+        self.period = periods.find(query.text, self.now)
+        self.terms = words.query_terms(self._plain if self.period and self.period.relative else query.text)
+        self.vector = self._embedded(embedder) if query.mode != KEYWORD else None
+        self.mode = KEYWORD if self.vector is None else query.mode
+        self.weights = self._weights()
+        self.allowed = self._allowed()
+        self.signals: dict[str, Signal] = {}
+        self.via: dict[int, list[int]] = {}
+
+    @property
+    def _plain(self) -> str:
+        return self.period.rest if self.period else self.query.text
+
+    def _embedded(self, embedder: Embedder | None) -> np.ndarray | None:
+        if embedder is None:
+            return None
+        try:
+            return embedder.embed([self._plain])[0]
+        except Unavailable as error:
+            log.warning("question_not_embedded", error=str(error))
+            return None
+
+    def _weights(self) -> dict[str, float]:
+        own = {self.mode: 1.0} if self.mode != HYBRID else dict(ranking.WEIGHTS)
+        return own | ({TIME: ranking.TIME_WEIGHT} if self.period else {})
+
+    def _allowed(self) -> np.ndarray:
+        """Which notes may be found."""
+        corpus, query = self.corpus, self.query
+        mask = corpus.alive.values.copy()
+        if query.vaults is not None:
+            mask &= corpus.any_of(("vault", vault) for vault in query.vaults)
+        for name, values in query.filters.items():
+            mask &= corpus.any_of((name, value) for value in values)
+        if query.include_superseded:
+            return mask & ~corpus.any_of([("status", QUARANTINED)])
+        moment = query.as_of if query.as_of is not None else self.now
+        mask &= (corpus.valid_from.values <= moment) & (moment < corpus.valid_to.values)
+        if query.as_of is None:
+            return mask & corpus.any_of([("status", ACTIVE)])
+        return mask & corpus.any_of([("status", ACTIVE), ("status", SUPERSEDED)])
+
+    def hits(self) -> list[Hit]:
+        if KEYWORD in self.weights:
+            self.signals[KEYWORD] = Signal(self.corpus.keyword_scores(self.terms, self.allowed))
+        if SEMANTIC in self.weights:
+            scores = self.corpus.semantic_scores(self.vector, self.allowed)
+            self.signals[SEMANTIC] = Signal(scores, ranking.SEMANTIC_FLOOR)
+        first = self._first()
+        if GRAPH in self.weights:
+            self.signals[GRAPH] = Signal(self._linked(*first))
+        if TIME in self.weights:
+            self.signals[TIME] = Signal(self._in_time(*first))
+        places = np.unique(np.concatenate([signal.best() for signal in self.signals.values()])).astype(np.int64)
+        return self._ranked(places)
+
+    def _first(self) -> tuple[np.ndarray, np.ndarray]:
+        """(places, scores) by words and meaning alone."""
+        places = np.unique(np.concatenate([signal.best() for signal in self.signals.values()])).astype(np.int64)
+        ranks = {name: signal.ranks(places) for name, signal in self.signals.items()}
+        return places, ranking.fuse(ranks, {name: self.weights[name] for name in ranks})
+
+    def _linked(self, places: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """How much the best notes say that a note goes with them: what those that link to it, or it to them, score."""
+        best = places[np.lexsort((-self.corpus.moments.values[places], -scores))][: ranking.SOURCES]
+        worth = dict(zip(places.tolist(), scores.tolist(), strict=True))
+        found = np.zeros(self.corpus.keys.size, np.float32)
+        with database.connection():
+            near = memory_links.neighbours([int(key) for key in self.corpus.keys.values[best]])
+        for source, others in near.items():
+            for place in (self.corpus.where.get(key) for key in others):
+                if place is not None and self.allowed[place]:
+                    found[place] += worth[self.corpus.where[source]]
+                    self.via.setdefault(place, []).append(source)
+        return found
+
+    def _in_time(self, places: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Those that tell of the time that was asked for, the better ones first."""
+        dates = self.corpus.dates.values
+        inside = self.allowed & (dates >= self.period.start) & (dates < self.period.stop)
+        found = inside.astype(np.float32) * 1e-6
+        found[places] += scores.astype(np.float32) * inside[places]
+        return found
+
+    def _ranked(self, places: np.ndarray) -> list[Hit]:
+        corpus, ranks = self.corpus, {name: signal.ranks(places) for name, signal in self.signals.items()}
+        rrf = ranking.fuse(ranks, self.weights) if len(places) else np.zeros(0)
+        recent = ranking.recency(corpus.moments.values[places], self.now, setting("memoryRecencyHalfLifeDays"))
+        useful = corpus.usefulness.values[places]
+        scores = ranking.score(rrf, recent, useful)
+        return [
+            Hit(
+                key=int(corpus.keys.values[places[i]]),
+                score=float(scores[i]),
+                rrf=float(rrf[i]),
+                recency=float(recent[i]),
+                usefulness=float(useful[i]),
+                passage=corpus.best_passage(int(places[i]), self.vector) if self.vector is not None else 0,
+                signals=self._explained(ranks, places, i),
+                via=self.via.get(int(places[i]), []),
+            )
+            for i in self._best(places, scores)
+        ]
+
+    def _best(self, places: np.ndarray, scores: np.ndarray) -> list[int]:
+        """Indexes of the best, of equal ones the newer, then by path."""
+        limit, corpus = self.query.limit, self.corpus
+        good = np.flatnonzero((scores > 0) & (scores >= self.query.min_score))
+        if len(good) > limit:
+            good = good[scores[good] >= np.partition(scores[good], -limit)[-limit]]
+        moments, paths = corpus.moments.values, corpus.paths
+        return sorted(good.tolist(), key=lambda i: (-scores[i], -moments[places[i]], paths[places[i]]))[:limit]
+
+    def _explained(self, ranks: dict[str, np.ndarray], places: np.ndarray, i: int) -> dict[str, dict[str, Any]]:
+        return {
+            name: {"rank": int(ranks[name][i]), "score": float(self.signals[name].scores[places[i]])}
+            for name in self.signals
+            if ranks[name][i]
+        }
