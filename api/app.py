@@ -31,6 +31,7 @@ from api.resources import (
     lifecycle,
     logins,
     memories,
+    memory_files,
     pipelines,
     projects,
     providers,
@@ -58,7 +59,8 @@ from workers.publisher import publisher
 
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
-    *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, memories, secrets),
+    *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
+    *(memories, memory_files),
     *(settings, providers, tokens, logins, audit),
     *(github_webhooks, github_deliveries, github_triggers, github_approvals, github, github_manifest),
 )
@@ -88,6 +90,13 @@ class NameConverter(BaseConverter):
     regex = "[A-Za-z0-9][A-Za-z0-9 ._@-]{0,127}"
 
 
+class NoteConverter(BaseConverter):
+    """The path of a note in a vault."""
+
+    regex = r"[^\0]{1,300}\.md"
+    part_isolating = False
+
+
 class IdConverter(BaseConverter):
     """Ids and slugs; anything else in a path leads nowhere."""
 
@@ -104,9 +113,9 @@ def create_app(start: bool = True) -> Flask:
     app.config.update(OPTIONS, MAX_CONTENT_LENGTH=BODY_LIMIT)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.url_map.converters |= {"id": IdConverter, "name": NameConverter}
+    app.url_map.converters |= {"id": IdConverter, "name": NameConverter, "note": NoteConverter}
     documented = Api(app)
-    for converter in (IdConverter, NameConverter):
+    for converter in (IdConverter, NameConverter, NoteConverter):
         documented.register_converter(converter, pattern)
     errors.register(app)
     auth.register(app)

@@ -24,7 +24,7 @@ FILTERS = ("category", "type", "tag")
 @blueprint.route("/memory/vaults")
 class Vaults(MethodView):
     @needs("read")
-    @blueprint.response(200, schemas.VaultSchema(many=True))
+    @blueprint.response(200, schemas.MemoryVaultSchema(many=True))
     def get(self):
         """Vaults by name"""
         return memory_views.vault_list(vault_access.readable())

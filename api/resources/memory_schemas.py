@@ -25,6 +25,9 @@ CREATE_EXAMPLE = {
 }
 
 
+STORE_EXAMPLE = {"agent_id": "architect", "category": "decision", "title": "Release day", "content": "Thursdays."}
+
+
 def choices(**options: Any) -> fields.List:
     """A parameter that may be given several times."""
     return fields.List(fields.Str(validate=validate.Length(1, 300)), load_default=list, **options)
@@ -78,7 +81,7 @@ class SearchSchema(VaultSearchSchema):
     include_shared = fields.Bool(load_default=False, metadata={"description": "With agent_id: also shared"})
 
 
-class VaultSchema(AnswerSchema):
+class MemoryVaultSchema(AnswerSchema):
     agent_id = fields.Str(required=True)
     file_count = fields.Int(required=True)
     total_size_bytes = fields.Int(required=True)
@@ -121,7 +124,7 @@ class HitSchema(MemorySchema):
     explain = fields.Dict(keys=fields.Str(), metadata={"description": "With explain=true"})
 
 
-class LinkSchema(AnswerSchema):
+class MemoryLinkSchema(AnswerSchema):
     target = fields.Str(required=True)
     label = fields.Str(required=True, allow_none=True)
     type = fields.Str(required=True)
@@ -135,24 +138,24 @@ class BacklinkSchema(AnswerSchema):
     title = fields.Str(required=True)
 
 
-class NoteSchema(MemorySchema):
+class MemoryNoteSchema(MemorySchema):
     """A memory with its text."""
 
     content = fields.Str(required=True)
     body = fields.Str(required=True)
     metadata = fields.Dict(keys=fields.Str(), required=True)
-    links = fields.List(fields.Nested(LinkSchema), required=True)
+    links = fields.List(fields.Nested(MemoryLinkSchema), required=True)
     backlinks = fields.List(fields.Nested(BacklinkSchema), required=True)
 
 
-class DuplicateSchema(AnswerSchema):
+class NearDuplicateSchema(AnswerSchema):
     filename = fields.Str(required=True)
     id = fields.Str(required=True, allow_none=True)
     similarity = fields.Float(required=True)
 
 
-class CreatedSchema(MemorySchema):
-    duplicates = fields.List(fields.Nested(DuplicateSchema), required=True)
+class RememberedSchema(MemorySchema):
+    duplicates = fields.List(fields.Nested(NearDuplicateSchema), required=True)
 
 
 class CreateMemorySchema(EitherSpelling):
@@ -179,7 +182,7 @@ class WriteQuerySchema(ma.Schema):
     create = fields.Bool(load_default=False)
 
 
-class WrittenSchema(MemorySchema):
+class WrittenNoteSchema(MemorySchema):
     size = fields.Int(required=True)
     updated = fields.Bool(required=True)
 
