@@ -31,7 +31,9 @@ from api.resources import (
     lifecycle,
     logins,
     memories,
+    memory_care,
     memory_files,
+    memory_items,
     pipelines,
     projects,
     providers,
@@ -60,7 +62,7 @@ from workers.publisher import publisher
 RESOURCES = (
     *(status, pipelines, runs, control, steps, events, lifecycle, approvals, ledger),
     *(agents, chat, projects, task_claims, skills, skill_grants, skill_imports, secrets),
-    *(memories, memory_files),
+    *(memories, memory_files, memory_items, memory_care),
     *(settings, providers, tokens, logins, audit),
     *(github_webhooks, github_deliveries, github_triggers, github_approvals, github, github_manifest),
 )

@@ -7,11 +7,24 @@ from flask import g
 from models import memories, memory_views
 from models.errors import NotFound
 from models.memories import Memory
+from workers import vaults
 
 
 def readable() -> list[str] | None:
     """The vaults of the caller's token, None for all."""
     return g.token.vaults
+
+
+def narrowed(wanted: list[str] | None) -> list[str] | None:
+    """Of these vaults (None: all) those that the caller may see."""
+    limited = readable()
+    return wanted if limited is None else [vault for vault in limited if wanted is None or vault in wanted]
+
+
+def all_seen() -> list[str]:
+    """Every vault that has a folder or was known, as far as the caller may see it."""
+    found = {*vaults.installed(), *(vault.name for vault in memories.vaults())}
+    return narrowed(sorted(found))
 
 
 def may_see(vault: str) -> bool:

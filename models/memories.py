@@ -71,6 +71,8 @@ Memory.add_index(Memory.index(Memory.vault, Memory.path, unique=True, where=_liv
 for _column in (Memory.updated_at, Memory.created_at, Memory.title):
     _name = f"memories_{_column.name}"
     Memory.add_index(Memory.index(Memory.vault, _column, Memory.key, where=_live, name=_name))
+_held = peewee.SQL(f"status = 'quarantined' AND {LIVE}")
+Memory.add_index(Memory.index(Memory.key, where=_held, name="memories_quarantined"))
 Memory.add_index(Memory.index(Memory.changed, Memory.key, name="memories_changed"))
 Memory.add_index(Memory.index(Memory.vault, Memory.same, where=_live, name="memories_same"))
 Memory.add_index(
@@ -230,6 +232,10 @@ def bare(vault: str, limit: int) -> list[Memory]:
 def chunks(keys: Sequence[int]) -> list[MemoryChunk]:
     marks = ", ".join("?" * len(keys))
     return MemoryChunk.fetch(f"key IN ({marks}) ORDER BY key, no", tuple(keys)) if keys else []
+
+
+def newest(vault: str, limit: int) -> list[Memory]:
+    return Memory.fetch(f"vault = ? AND {LIVE} ORDER BY updated_at DESC, key DESC LIMIT ?", (vault, limit))
 
 
 # --- writing, all in the caller's transaction ---

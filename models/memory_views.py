@@ -91,6 +91,25 @@ def _place(cursor: str, column: str) -> list[Any]:
     return [value, key]
 
 
+def quarantine(limit: int, before: str | None, vaults: Sequence[str] | None) -> list[Memory]:
+    """Newest first."""
+    where, params = [f"status = 'quarantined' AND {LIVE}"], []
+    if before is not None:
+        where.append("key < ?")
+        params.append(_key(before))
+    if vaults is not None:
+        where.append(f"vault IN ({', '.join('?' * len(vaults)) or 'NULL'})")
+        params += vaults
+    return Memory.fetch(f"{' AND '.join(where)} ORDER BY key DESC LIMIT ?", (*params, limit))
+
+
+def _key(cursor: str) -> int:
+    """Raises Invalid."""
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise cursors.bad()
+    return int(cursor)
+
+
 def newest(vault: str, limit: int) -> list[Memory]:
     """The newest that count."""
     condition = f"vault = ? AND {LIVE} AND status = 'active' ORDER BY updated_at DESC, key DESC LIMIT ?"

@@ -62,6 +62,7 @@ class Run(Model):
     tool_calls = peewee.IntegerField(default=0)
     steps_total = peewee.IntegerField()
     steps_done = peewee.IntegerField(default=0)  # set at the end of an epoch, as `outputs`
+    tainted = peewee.BooleanField(default=False)  # something from outside has been read in it
     tags = JSONField(default=list)
     webhook_url = peewee.TextField(null=True)
     workspace_type = peewee.TextField(null=True)
@@ -118,6 +119,12 @@ class RunAgent(Model):
         table_name = "run_agents"
         primary_key = peewee.CompositeKey("agent_id", "run_id")
         without_rowid = True
+
+
+def is_tainted(run_id: str) -> bool:
+    """Whether something from outside (the web, issues, an MCP server) has been read in the run."""
+    row = database.execute("SELECT tainted FROM runs WHERE id = ?", (run_id,)).fetchone()
+    return bool(row and row[0])
 
 
 def get(run_id: str) -> Run:

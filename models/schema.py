@@ -23,6 +23,7 @@ from models.idempotency import IdempotencyKey
 from models.leases import Lease
 from models.logins import Login, LoginLink
 from models.memories import Memory, MemoryChunk, MemoryLink, MemoryName, MemoryVersion, MemoryWords, Vault
+from models.memory_life import Changeset, MemoryGap, MemoryRecall, MemoryVote, RecallTests
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.provider_checks import ProviderState, ProviderTest
@@ -48,6 +49,7 @@ TABLES = [
     AuditRow,
     BoardColumn,
     Canary,
+    Changeset,
     ChatMessage,
     ChatSession,
     Delivery,
@@ -67,15 +69,19 @@ TABLES = [
     LoginLink,
     Memory,
     MemoryChunk,
+    MemoryGap,
     MemoryLink,
     MemoryName,
+    MemoryRecall,
     MemoryVersion,
+    MemoryVote,
     MemoryWords,
     Outbox,
     Project,
     ProjectAgent,
     ProviderState,
     ProviderTest,
+    RecallTests,
     Run,
     RunAgent,
     RunInput,

@@ -19,6 +19,7 @@ TYPES = ("fact", "feeling", "decision", "lesson", "commitment", "preference", "r
 MAX_BYTES = 256 * 1024  # of a note
 MAX_HEAD_BYTES = 64 * 1024
 MAX_PATH_BYTES, MAX_FOLDERS, PREVIEW = 255, 8, 200
+TITLE_WORDS = 10
 MAX_TITLE, MAX_TAGS, MAX_TAG, MAX_TYPE = 300, 50, 64, 64
 IGNORED_FOLDERS = frozenset({"templates", "node_modules"})
 LINK_KEYS = ("related", "depends_on", "blocked_by", "blocks", "supersedes", "project", "people", "links")
@@ -142,6 +143,10 @@ def _read_head(head: str | None) -> tuple[dict[str, Any], list[str]]:
     return source.value, [f"front matter: {path[-1]} is given twice" for path, _ in source.duplicates]
 
 
+def has_heading(body: str) -> bool:
+    return _HEADING.search(body) is not None
+
+
 def _first_heading(body: str) -> str | None:
     found = _HEADING.search(body)
     return found[1].strip()[:MAX_TITLE] or None if found else None
@@ -219,6 +224,12 @@ def write(front: dict[str, Any], body: str) -> str:
 
 def has_front_matter(document: str) -> bool:
     return front_matter.split(document)[0] is not None
+
+
+def first_words(body: str) -> str:
+    """What to call a note that has no title."""
+    line = next((line.strip() for line in body.splitlines() if line.strip()), "note")
+    return " ".join(line.lstrip("#").split()[:TITLE_WORDS])[:MAX_TITLE]
 
 
 def preview(body: str) -> str:

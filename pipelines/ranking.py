@@ -11,7 +11,7 @@ KEYWORD, SEMANTIC, GRAPH, TIME = SIGNALS = ("keyword", "semantic", "graph", "tim
 WEIGHTS = {KEYWORD: 1.0, SEMANTIC: 1.0, GRAPH: 0.3}
 TIME_WEIGHT = 1.0  # only of a question that names a time
 DAMPING = 60
-SEMANTIC_FLOOR = 0.25  # a cosine below says nothing
+SEMANTIC_FLOOR = 0.15  # a cosine below says nothing
 SOURCES = 10  # best notes from which links are followed
 POOL = 1000  # best notes of a signal that are looked at more closely; the others cannot come among the first hundred
 PLAIN, RECENCY, USEFULNESS = 0.85, 0.10, 0.05

@@ -11,6 +11,7 @@ from models import config, crypto, database, schema, workers
 from models.logs import configure_logs
 from workers import (  # noqa: F401 (importing a module registers its actors)
     chat_turns,
+    consolidation,
     control,
     deliveries,
     github_looks,

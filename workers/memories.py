@@ -80,7 +80,8 @@ def create(new: New, author: Author) -> tuple[Memory, list[dict[str, Any]]]:
         if duplicates and new.on_duplicate == "reject":
             raise Conflict("A memory says nearly the same", "near_duplicate", duplicates=duplicates)
         path = _free_path(root, new)
-        front = _headed(new.front, new.vault, author)
+        named = {} if notes.has_heading(new.body) else {"title": notes.first_words(new.body)}
+        front = _headed(named | new.front, new.vault, author)
         text = Text(path, notes.write(front, new.body))
         return write(new.vault, [text, *_superseded(root, new, front)], author)[0], duplicates
 
@@ -92,7 +93,7 @@ def _free_path(root: Any, new: New) -> str:
         if vaults.exists(root, new.path):
             raise Conflict(f"There is a memory {new.path} already", "memory_exists")
         return new.path
-    title = new.front.get("title") or notes.parse(new.body, "note.md").title
+    title = new.front.get("title") or notes.first_words(new.body)
     folder, name = (
         notes.slug(str(new.front.get("category") or new.front.get("type") or "inbox")),
         notes.slug(str(title)),

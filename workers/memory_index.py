@@ -196,9 +196,15 @@ def _tell(vault: str, done: int, total: int) -> None:
             )
 
 
-def rebuild(vault: str) -> None:
-    """Every note is read again, as if it had changed; in the enclosing transaction."""
+def reindex(vault: str, full: bool) -> None:
+    """Rings for the vault's index; `full`: every note is read again. In the enclosing transaction."""
     memories.open_vault(vault)
+    if full:
+        _rebuild(vault)
+    ring_vault(vault)
+
+
+def _rebuild(vault: str) -> None:
     sql = "UPDATE memory_vaults SET generation = generation + 1, rebuilt_at = ? WHERE name = ?"
     database.execute(sql, (now_ms(), vault))
 

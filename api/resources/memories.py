@@ -14,7 +14,7 @@ from models import config, memory_views
 from models.errors import NotFound
 from models.memory_views import SHARED
 from pipelines import personas
-from workers import memory_answers, memory_search
+from workers import memory_answers, memory_life, memory_search
 from workers.memory_search import Query
 
 blueprint = Blueprint("memory", "memory", url_prefix="/v1", description="What agents remember")
@@ -92,10 +92,11 @@ class VaultSearch(MethodView):
 
 def searched(wanted: list[str] | None, query: dict[str, Any]) -> Any:
     """The answer with its headers; of `wanted` vaults (None: all) those that the caller may see."""
-    limited = vault_access.readable()
-    seen = wanted if limited is None else [vault for vault in limited if wanted is None or vault in wanted]
-    question, explain, _ = query.pop("query"), query.pop("explain"), query.pop("log_gap")
+    seen = vault_access.narrowed(wanted)
+    question, explain, log_gap = query.pop("query"), query.pop("explain"), query.pop("log_gap")
     filters = {name: values for name in FILTERS if (values := query.pop(name))}
     found = memory_search.search(Query(question, seen, filters=filters, **query))
+    if log_gap:
+        memory_life.note_gap(found, seen[0] if seen and len(seen) == 1 else None, question)
     shown = memory_answers.shown(found, explain)
     return shown, {"X-Search-Mode": found.mode, "X-Search-Ms": f"{found.ms:.1f}"}

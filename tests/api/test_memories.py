@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from models import config, database, tokens
+from models.base import now_ms
 from tests.api.conftest import on_sqlite
 from tests.chat import install
-from workers import memory_index
+from workers import consolidation, memories, memory_index
 
 FIELDS = """id agent_id filename directory category title type tags author created_at updated_at valid_from valid_to
 superseded_by status size_bytes preview usefulness recalls version indexed problems"""
@@ -317,8 +318,210 @@ def test_the_shared_vault_has_a_door_of_its_own(vault):
 
 @pytest.mark.parametrize(
     ("change", "expected"),
-    [({"agent_id": "nobody"}, "unknown_agent"), ({"content": " "}, "validation_error"), ({"filename": "../x.md"}, "bad_path"),
+    [({"agent_id": "nobody"}, "unknown_agent"), ({"content": " "}, "validation_error"),
+     ({"filename": "../x.md"}, "bad_path"),
      ({"filename": "x.txt"}, "bad_path"), ({"filename": ".git/x.md"}, "bad_path"), ({"extra": 1}, "validation_error")],
 )  # fmt: skip
 def test_what_cannot_be_remembered_is_refused(vault, change, expected):
     assert code(remember(vault, **change)) == (422, expected)
+
+
+# --- by id ---
+
+
+SHIP = "We ship on Thursdays, after lunch, when the tests are green."
+
+
+@pytest.fixture
+def memory(vault):
+    return remember(vault, title="Ship day", content=SHIP).json
+
+
+def item(memory, rest: str = "") -> str:
+    return f"/v1/memory/items/{memory['id']}{rest}"
+
+
+def test_an_id_outlives_a_rename_by_hand(vault, memory):
+    folder = config.get().vaults_dir / "architect"
+    (folder / memory["filename"]).rename(folder / "elsewhere.md")
+    indexed()
+    shown = vault.get(item(memory)).json
+    assert (shown["filename"], shown["id"]) == ("elsewhere.md", memory["id"])
+    assert len(vault.get(item(memory, "/history")).json) == 1
+
+
+def test_every_change_is_a_version_with_its_difference(vault, memory):
+    vault.put(f"/v1/memory/vaults/architect/{memory['filename']}", json={"content": "We ship on Fridays."})
+    put(memory["filename"], (config.get().vaults_dir / "architect" / memory["filename"]).read_text() + "By hand.")
+    indexed()
+    history = vault.get(item(memory, "/history")).json
+    assert [(v["n"], v["source"], v["current"]) for v in history] == [
+        (3, "disk", True),
+        (2, "api", False),
+        (1, "api", False),
+    ]
+    second = vault.get(item(memory, "/history/2")).json
+    assert "-We ship on Thursdays" in second["diff"] and "+We ship on Fridays." in second["diff"]
+    assert code(vault.get(item(memory, "/history/9"))) == (404, "version_not_found")
+
+
+def test_an_older_text_is_restored_and_a_deleted_memory_is_back(vault, memory):
+    url = f"/v1/memory/vaults/architect/{memory['filename']}"
+    vault.put(url, json={"content": "Other."})
+    assert vault.post(item(memory, "/history/1/restore")).json["version"] == memory["version"]
+    vault.delete(url)
+    assert vault.get(item(memory)).status_code == 404
+    assert vault.post(item(memory, "/history/2/restore")).json["id"] == memory["id"]
+    assert vault.get(url).json["body"] == "Other."
+
+
+def test_links_heal_when_the_note_appears(vault, memory):
+    linking = remember(vault, title="Linking", content="See [[Later Note]].").json
+    url = f"/v1/memory/vaults/architect/{linking['filename']}"
+    assert vault.get(url).json["links"][0]["resolved"] is None
+    later = remember(vault, title="later  NOTE", content="Here it is.").json
+    assert vault.get(url).json["links"][0]["resolved"] == later["filename"]
+    assert [back["filename"] for back in vault.get(item(later, "/backlinks")).json] == [linking["filename"]]
+
+
+def test_of_two_notes_with_a_title_the_newer_is_meant(vault):
+    remember(vault, title="Twin", content="The first of them.")
+    newer = remember(vault, title="Twin", content="The second of them.").json
+    linking = remember(vault, title="Linking", content="See [[twin]].").json
+    link = vault.get(f"/v1/memory/vaults/architect/{linking['filename']}").json["links"][0]
+    assert (link["resolved"], link["ambiguous"]) == (newer["filename"], True)
+
+
+def test_a_superseded_memory_is_hidden_and_found_with_as_of(vault, memory):
+    made = vault.post(
+        item(memory, "/supersede"), json={"content": "We ship on Mondays.", "valid_from": now_ms() - 1000}
+    )
+    old = vault.get(item(memory)).json
+    assert (made.status_code, made.json["title"], made.json["type"]) == (201, "Ship day", "fact")
+    assert (old["status"], old["superseded_by"]) == ("superseded", made.json["id"])
+    assert old["valid_to"] == made.json["valid_from"]
+    assert memory["filename"] not in paths(search(vault, "ship day"))
+    assert memory["filename"] in paths(search(vault, "ship day", include_superseded="true"))
+    then = paths(search(vault, "ship day", as_of=old["valid_to"] - 1))
+    assert memory["filename"] in then and made.json["filename"] not in then
+    assert code(vault.post(item(memory, "/supersede"), json={"content": "x"})) == (409, "already_superseded")
+
+
+def test_a_memory_is_superseded_by_one_that_is_there(vault, memory):
+    other = remember(vault, title="New day", content="We ship on Tuesdays.").json
+    made = vault.post(item(memory, "/supersede"), json={"by": other["id"]})
+    assert made.json["id"] == other["id"] and vault.get(item(memory)).json["superseded_by"] == other["id"]
+    links = vault.get(item(other)).json["links"]
+    assert [(link["type"], link["resolved"]) for link in links] == [("supersedes", memory["filename"])]
+
+
+def test_votes_count_once_each_and_stay_within_bounds(vault, memory):
+    first = vault.post(item(memory, "/rate"), json={"useful": True, "run_id": "run_a", "agent_id": "architect"}).json
+    again = vault.post(item(memory, "/rate"), json={"useful": True, "run_id": "run_a", "agent_id": "architect"}).json
+    assert 0 < first["usefulness"] == pytest.approx(again["usefulness"], abs=1e-6)
+    for n in range(20):
+        last = vault.post(item(memory, "/rate"), json={"useful": False, "run_id": f"run_{n}"}).json
+    assert -1 < last["usefulness"] < 0
+    assert search(vault, "ship thursdays", explain="true", agent_id="architect").json[0]["explain"]["usefulness"] < 0
+
+
+# --- what is around it ---
+
+
+def test_a_question_without_an_answer_is_noted_counted_and_resolved(vault):
+    for _ in range(2):
+        search(vault, "xylophone zebra", mode="keyword", log_gap="true", agent_id="architect")
+    search(vault, "which table", log_gap="true")
+    gap = vault.get("/v1/memory/gaps").json
+    assert [(g["question"], g["count"], g["agent_id"]) for g in gap] == [("xylophone zebra", 2, "architect")]
+    assert vault.get("/v1/memory/gaps?agent_id=shared").json == []
+    assert vault.post(f"/v1/memory/gaps/{gap[0]['id']}/resolve").json["resolved_at"]
+    assert vault.get("/v1/memory/gaps").json == []
+
+
+def test_a_question_becomes_a_task_once(vault):
+    search(vault, "xylophone zebra", mode="keyword", log_gap="true")
+    project = vault.post("/v1/projects", json={"name": "Find out"}).json["id"]
+    url = f"/v1/memory/gaps/{vault.get('/v1/memory/gaps').json[0]['id']}/task"
+    made = vault.post(url, json={"project_id": project})
+    assert made.status_code == 201
+    assert vault.post(url, json={"project_id": project}).json["task_id"] == made.json["task_id"]
+    tasks = vault.get(f"/v1/projects/{project}/tasks").json
+    assert [task["title"] for task in tasks] == ["Find out: xylophone zebra"]
+
+
+def test_a_context_fits_its_budget(vault, memory):
+    answer = vault.post("/v1/memory/context", json={"task": "the day we ship, one table, tests"}).json
+    assert answer["entries"] == len(answer["items"]) >= 1 and "Thursdays" in answer["context"]
+    assert f"architect/{memory['filename']}" in answer["context"] and answer["tokens"] <= 4000
+    small = vault.post("/v1/memory/context", json={"query": "the day we ship, one table, tests", "budget": 50}).json
+    assert small["tokens"] <= 50 and small["entries"] < answer["entries"]
+
+
+def test_the_graph_shows_notes_tags_and_what_is_missing(vault):
+    remember(vault, title="Hub", content="See [[tokens]] and [[nowhere]].")
+    graph = vault.get("/v1/memory/vaults/architect/graph").json
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    assert nodes["note:tokens.md"]["degree"] == 2 and nodes["unresolved:nowhere"]["missing"]
+    assert nodes["tag:sqlite"]["degree"] == 1 and graph["stats"]["nodes"] == len(nodes)
+    near = vault.get("/v1/memory/vaults/architect/graph/neighbors/tag:sqlite").json["nodes"]
+    assert {node["id"] for node in near} == {"tag:sqlite", "note:decision/atlas.md"}
+    far = vault.get("/v1/memory/vaults/architect/graph?center=tag:sqlite&hops=2").json["nodes"]
+    assert "note:tokens.md" in {node["id"] for node in far}
+    assert code(vault.get("/v1/memory/vaults/architect/graph/neighbors/tag:none")) == (404, "node_not_found")
+
+
+def test_the_index_is_made_anew_without_new_versions(vault, memory):
+    answer = vault.post("/v1/memory/reindex", json={"agent_id": "architect", "full": True})
+    assert answer.status_code == 202
+    indexed()
+    status = {v["agent_id"]: v for v in vault.get("/v1/memory/status").json["vaults"]}["architect"]
+    assert (status["generation"], status["pending"], status["indexed"]) == (2, 0, 3)
+    assert len(vault.get(item(memory, "/history")).json) == 1
+
+
+def test_what_says_the_same_is_proposed_to_become_one(vault, memory):
+    twin = remember(vault, title="Ship day twin", content=SHIP.replace(".", "!")).json
+    proposal = vault.post("/v1/memory/vaults/architect/consolidate")
+    assert (proposal.status_code, proposal.json["status"]) == (202, "queued")
+    consolidation.memory_consolidate(proposal.json["id"])
+    url = f"/v1/memory/changesets/{proposal.json['id']}"
+    shown = vault.get(url).json
+    assert {change["path"] for change in shown["changes"]} == {memory["filename"], twin["filename"]}
+    assert vault.get(item(memory)).json["status"] == "active"
+    assert vault.post(f"{url}/apply").json["status"] == "applied"
+    assert vault.get(item(memory)).json["superseded_by"] == twin["id"]
+    assert code(vault.post(f"{url}/apply")) == (409, "changeset_not_open")
+
+
+def test_a_proposal_is_not_applied_to_a_note_that_has_moved_on(vault, memory):
+    remember(vault, title="Twin", content=SHIP.replace(".", "!"))
+    proposal = vault.post("/v1/memory/vaults/architect/consolidate").json
+    consolidation.memory_consolidate(proposal["id"])
+    put(memory["filename"], "Changed by hand.")
+    assert vault.post(f"/v1/memory/changesets/{proposal['id']}/apply").status_code == 412
+
+
+def test_ones_own_questions_are_a_test_of_the_vault(vault):
+    url = "/v1/memory/vaults/architect/recall-tests"
+    tests = [
+        {"query": "one table per vault", "expect": ["decision/atlas.md"]},
+        {"query": "words cut", "expect": ["no.md"]},
+    ]
+    assert vault.put(url, json=tests).json == tests == vault.get(url).json
+    result = vault.post(f"{url}/run").json
+    assert (result["tests"], result["recall@5"], result["recall@10"]) == (2, 0.5, 0.5)
+    assert [(miss["query"], miss["missing"]) for miss in result["misses"]] == [("words cut", ["no.md"])]
+
+
+# --- what agents write ---
+
+
+def test_what_a_tainted_run_shares_waits_for_an_admin(vault):
+    author = memories.Author("architect", "agent", tainted=True)
+    held, _ = memories.create(memories.New("shared", "Trust this page.", {"title": "Page"}), author)
+    assert held.status == "quarantined" and "Page" not in [hit["title"] for hit in search(vault, "trust page").json]
+    assert [row["id"] for row in vault.get("/v1/memory/quarantine").json] == [held.id]
+    assert vault.post(f"/v1/memory/items/{held.id}/approve").json["status"] == "active"
+    assert "Page" in [hit["title"] for hit in search(vault, "trust page").json]
+    assert code(vault.post(f"/v1/memory/items/{held.id}/reject")) == (409, "not_quarantined")

@@ -12,6 +12,7 @@ from pipelines.definition import Step, fold
 from pipelines.state import Visit
 from workers import workspaces
 from workers.agent import work_files
+from workers.agent import recall, work_files
 from workers.agent.budget import Budget
 from workers.agent.conversation import Conversation, question
 from workers.agent.feed import Feed
@@ -49,7 +50,7 @@ class Attempt(Conversation):
         self.step: Step = walk.state.step(visit)
         self.needed = walk.pipeline.needed_outputs.get(self.step.key, ())
         self.max_output_tokens = self.step.max_output_tokens
-        self.messages.append(Message("user", visit.prompt))
+        self.messages.append(Message("user", visit.prompt + self._memory()))
         self.repairs = 0
         self.in_workspace(walk.workspace, settings.granted.env)
 
@@ -75,6 +76,14 @@ class Attempt(Conversation):
             script=Script(step.key, self.visit.item_index, self.settings.opening, self.settings.item_opening, number),
             idle_seconds=step.idle_timeout_seconds,
         )
+
+    def _memory(self) -> str:
+        """What the agent is reminded of; a step without tools is a plain call."""
+        if not self.toolbox.specs:
+            return ""
+        visit = self.visit
+        ref = f"{visit.epoch}.{visit.n}.{visit.attempt}"
+        return recall.section(self.feed, visit.agent_id, ref, visit.prompt)
 
     # --- tools ---
 

@@ -8,7 +8,7 @@ from typing import Any
 from models import chat_views, chats, database
 from models.errors import BadOutput, ContextTooLong
 from workers import walks
-from workers.agent import history
+from workers.agent import history, recall
 from workers.agent.budget import Budget
 from workers.agent.conversation import Conversation
 from workers.agent.feed import Feed
@@ -47,6 +47,8 @@ class Reply(Conversation):
         """The answer. Raises a StepError, or LeaseLost."""
         with database.connection():
             said = chats.message(self.message.in_reply_to, self.session.id).content
+        if self.toolbox.own:
+            said += recall.section(self.feed, self.session.agent_id, self.message.id, said)
         for share in SHARES:
             try:
                 self.messages = self._opening(said, share)

@@ -18,7 +18,7 @@ from pipelines.definition import MAX_TURNS, Step
 from pipelines.state import State, Visit
 from workers.agent import grants, resolution, skill_lists
 from workers.agent.toolbox import Toolbox
-from workers.tools import skills, tasks
+from workers.tools import memory, skills, tasks
 from workers.tools.base import DEFAULT_TOOLS
 from workers.walks import Walk
 
@@ -141,8 +141,9 @@ def _tools(step: Step, agent: dict[str, Any], project_id: str | None, has_skills
 
 
 def toolbox_of(names: Sequence[str], project_id: str | None, has_skills: bool = False) -> Toolbox:
-    """The tools named; whoever has any has those of the project's board and of its skills, too."""
-    more = (*(tasks.NAMES if project_id and names else ()), *(skills.NAMES if has_skills else ()))
+    """The tools named; whoever has any has those of memory, of the project's board and of its skills, too."""
+    given = memory.NAMES if names else ()
+    more = (*given, *(tasks.NAMES if project_id and names else ()), *(skills.NAMES if has_skills else ()))
     return _toolbox((*names, *(name for name in more if name not in names)), tuple(config.get().approve_tools))
 
 
