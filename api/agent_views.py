@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 from api import definitions
-from models import agents, config, skill_grants
+from models import agents, config, memories, skill_grants
 from models.agents import AgentVersion
 from models.errors import NotFound
 from pipelines import personas
@@ -31,12 +31,13 @@ def installed() -> list[Agent]:
     return [agent for agent in loaded if agent is not None]
 
 
-def one(agent: Agent, is_working: bool) -> dict[str, Any]:
-    """The Agent object."""
+def one(agent: Agent, is_working: bool, memory_count: int | None = None) -> dict[str, Any]:
+    """The Agent object. `memory_count`: as far as it is known."""
+    count = memories.count(agent.id) if memory_count is None else memory_count
     return {name: getattr(agent, name) for name in COPIED} | {
         "model": agent.config.get("model"),
         "persona_files": [name for name in PERSONA_FILES if name in agent.files],
-        "memory_count": 0,
+        "memory_count": count,
         "state": "working" if is_working else "idle",
         "problems": list(agent.problems),
     }

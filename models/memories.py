@@ -219,6 +219,10 @@ def same_text(vault: str, same: str) -> list[Memory]:
     return Memory.fetch(f"vault = ? AND same = ? AND {LIVE} ORDER BY key LIMIT 10", (vault, same))
 
 
+def count(vault: str) -> int:
+    return database.execute(f"SELECT count(*) FROM memories WHERE vault = ? AND {LIVE}", (vault,)).fetchone()[0]
+
+
 def counts() -> dict[str, int]:
     """{vault: how many notes}."""
     return dict(database.execute(f"SELECT vault, count(*) FROM memories WHERE {LIVE} GROUP BY vault").fetchall())

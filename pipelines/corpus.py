@@ -16,6 +16,7 @@ import numpy as np
 from pipelines.columns import Column
 
 K1, B = 1.2, 0.6  # of BM25
+EMPTY = np.zeros(0, np.int32)
 FAR = 2**62  # a time that never comes
 UNSORTED_SHARE, UNSORTED_LEAST = 0.1, 100_000  # words that may wait for the next sort
 DEAD_SHARE = 0.3
@@ -38,6 +39,28 @@ class Entry:
     words: Sequence[str] = ()
     weights: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint16))
     vectors: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrences:
+    """Terms among `total` notes: {term: (the notes that have it, its weight in each)}."""
+
+    total: int
+    found: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    def rarity(self, term: str) -> np.float32:
+        """The less often a term occurs, the more it says."""
+        count = len(self.found[term][0])
+        return np.float32(np.log1p((self.total - count + 0.5) / (count + 0.5)))
+
+    def share(self, term: str) -> float:
+        """Its rarity, 1 for a term that no note has."""
+        return float(self.rarity(term) / np.log1p((self.total + 0.5) / 0.5))
+
+    @property
+    def most(self) -> float:
+        """What a note scores at the very most."""
+        return float(sum(self.rarity(term) for term in self.found)) * (K1 + 1)
 
 
 class Corpus:
@@ -117,23 +140,29 @@ class Corpus:
             mask[self._facets.get(facet, [])] = True
         return mask
 
-    def keyword_scores(self, terms: Iterable[str], allowed: np.ndarray) -> np.ndarray:
-        """BM25 of every note, 0 where none of the terms occurs or it is not `allowed`."""
+    def look_up(self, terms: Iterable[str], allowed: np.ndarray) -> Occurrences:
+        """Where the terms stand among the notes that are `allowed`."""
+        known = dict(self._postings(terms))
+        found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for term in terms:
+            places, weights = known.get(term, (EMPTY, EMPTY))
+            mine = allowed[places]
+            found[term] = places[mine], weights[mine].astype(np.float32)
+        return Occurrences(int(allowed.sum()), found)
+
+    def keyword_scores(self, terms: Occurrences, allowed: np.ndarray) -> np.ndarray:
+        """BM25 of every note, 0 where none of the terms occurs."""
         scores = np.zeros(self.keys.size, np.float32)
-        total = int(allowed.sum())
-        if not total:
+        if not terms.total:
             return scores
         lengths = self.lengths.values
         norms = K1 * (1 - B + B * lengths / max(float(lengths[allowed].mean()), 1.0))
-        for places, weights in self._postings(terms):
-            mine = allowed[places]
-            places, weights = places[mine], weights[mine].astype(np.float32)
-            rarity = np.float32(np.log1p((total - len(places) + 0.5) / (len(places) + 0.5)))
-            scores[places] += rarity * weights * (K1 + 1) / (weights + norms[places])
+        for term, (places, weights) in terms.found.items():
+            scores[places] += terms.rarity(term) * weights * (K1 + 1) / (weights + norms[places])
         return scores
 
-    def _postings(self, terms: Iterable[str]) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        """(the notes that have the term, its weight in each) per known term."""
+    def _postings(self, terms: Iterable[str]) -> Iterable[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+        """(term, (the notes that have it, its weight in each)) of those that are known."""
         self._sort()
         late = slice(self._sorted, self._terms.size)
         late_terms = self._terms.values[late]
@@ -144,7 +173,7 @@ class Corpus:
             found = self._order[self._starts[id] : self._starts[id + 1]] if id + 1 < len(self._starts) else ()
             extra = np.flatnonzero(late_terms == id) + self._sorted
             spots = np.concatenate([found, extra]).astype(np.int64)
-            yield self._places.values[spots], self._weights.values[spots]
+            yield term, (self._places.values[spots], self._weights.values[spots])
 
     def _sort(self) -> None:
         waiting = self._terms.size - self._sorted
@@ -158,11 +187,14 @@ class Corpus:
         """The cosine of every note's best passage, -1 where there is none or it is not `allowed`."""
         scores = np.full(self.keys.size, -1, np.float32)
         if self.vectors.size:
-            np.maximum.at(scores, self.owners.values, self.vectors.values @ vector)
+            owners = self.owners.values  # in order
+            firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+            scores[owners[firsts]] = np.maximum.reduceat(self.vectors.values @ vector, firsts)
             scores[~allowed] = -1
         return scores
 
     def best_passage(self, place: int, vector: np.ndarray) -> int:
         """Which passage of the note is closest."""
-        mine = self.vectors.values[self.owners.values == place]
+        first, last = np.searchsorted(self.owners.values, (place, place + 1))
+        mine = self.vectors.values[first:last]
         return int(np.argmax(mine @ vector)) if len(mine) else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-TARGET = 320  # characters of a passage, about
+TARGET = 200  # characters of a passage, about
 LONGEST = 640
 MAX_CHUNKS = 1000  # of one note
 

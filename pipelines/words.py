@@ -39,9 +39,10 @@ def terms(text: str) -> list[str]:
     return [stem(word) for word in words(text) if word not in STOP]
 
 
-def query_terms(text: str) -> list[str]:
-    """Those of a question, each once; if there are none but stop words, these."""
-    return list(dict.fromkeys(terms(text) or [stem(word) for word in words(text)]))
+def asked(text: str) -> dict[str, str]:
+    """{word: its term} of a question; if it has none but stop words, these."""
+    found = {word: stem(word) for word in words(text)}
+    return {word: term for word, term in found.items() if word not in STOP} or found
 
 
 def weighted(title: str, tags: tuple[str, ...], body: str) -> dict[str, int]:

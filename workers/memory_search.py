@@ -18,6 +18,7 @@ from pipelines import periods, ranking, words
 from pipelines.corpus import Corpus
 from pipelines.notes import ACTIVE, QUARANTINED, SUPERSEDED
 from pipelines.ranking import GRAPH, KEYWORD, SEMANTIC, TIME, Signal
+from workers.clients import embeddings
 from workers.clients.embeddings import Embedder
 from workers.memory_corpus import kept
 
@@ -38,6 +39,7 @@ class Query:
     as_of: int | None = None  # ms
     include_superseded: bool = False
     min_score: float = 0.0
+    now: int | None = None  # ms, when it is asked
 
 
 @dataclass(slots=True)
@@ -78,25 +80,34 @@ class _Search:
     """One question over the notes as they are now."""
 
     def __init__(self, query: Query, corpus: Corpus, embedder: Embedder | None) -> None:
-        self.query, self.corpus, self.now = query, corpus, now_ms()
-        self.period = periods.find(query.text, self.now)
-        self.terms = words.query_terms(self._plain if self.period and self.period.relative else query.text)
+        self.query, self.corpus, self.now = query, corpus, query.now or now_ms()
+        self.period = periods.find(query.text, self.now) if query.mode == HYBRID else None
+        self.allowed = self._allowed()
+        self.words = words.asked(self._plain if self.period and self.period.relative else query.text)
+        self.occurrences = corpus.look_up(self.terms, self.allowed)
         self.vector = self._embedded(embedder) if query.mode != KEYWORD else None
         self.mode = KEYWORD if self.vector is None else query.mode
         self.weights = self._weights()
-        self.allowed = self._allowed()
         self.signals: dict[str, Signal] = {}
         self.via: dict[int, list[int]] = {}
+
+    @property
+    def terms(self) -> list[str]:
+        return list(dict.fromkeys(self.words.values()))
 
     @property
     def _plain(self) -> str:
         return self.period.rest if self.period else self.query.text
 
     def _embedded(self, embedder: Embedder | None) -> np.ndarray | None:
+        """The question as it is and, for a model that knows no order of words, with its rare words louder."""
         if embedder is None:
             return None
+        texts = [self._plain]
+        if embedder.bag_of_words:
+            texts.append(ranking.emphasised({word: self.occurrences.share(term) for word, term in self.words.items()}))
         try:
-            return embedder.embed([self._plain])[0]
+            return embeddings.unit(embedder.embed(texts).sum(axis=0, keepdims=True))[0]
         except Unavailable as error:
             log.warning("question_not_embedded", error=str(error))
             return None
@@ -123,7 +134,7 @@ class _Search:
 
     def hits(self) -> list[Hit]:
         if KEYWORD in self.weights:
-            self.signals[KEYWORD] = Signal(self.corpus.keyword_scores(self.terms, self.allowed))
+            self.signals[KEYWORD] = self._by_words()
         if SEMANTIC in self.weights:
             scores = self.corpus.semantic_scores(self.vector, self.allowed)
             self.signals[SEMANTIC] = Signal(scores, ranking.SEMANTIC_FLOOR)
@@ -134,6 +145,10 @@ class _Search:
             self.signals[TIME] = Signal(self._in_time(*first))
         places = np.unique(np.concatenate([signal.best() for signal in self.signals.values()])).astype(np.int64)
         return self._ranked(places)
+
+    def _by_words(self) -> Signal:
+        scores = self.corpus.keyword_scores(self.occurrences, self.allowed)
+        return Signal(scores, steps=ranking.levels(scores, self.occurrences.most) if self.mode == HYBRID else None)
 
     def _first(self) -> tuple[np.ndarray, np.ndarray]:
         """(places, scores) by words and meaning alone."""

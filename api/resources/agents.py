@@ -17,7 +17,7 @@ from api.compat import ignored
 from api.paging import decode, link
 from api.resources import agent_schemas as schemas
 from api.resources.control_schemas import NothingSchema
-from models import agents, database, run_list
+from models import agents, database, memories, run_list
 from models.errors import Invalid, NotFound
 from pipelines import agent_config, personas
 from pipelines.personas import CONFIG_FILE, PERSONA_FILES
@@ -39,6 +39,8 @@ class Agents(MethodView):
         page, headers = link(found[: query["limit"] + 1], query["limit"], lambda agent: agent.id)
         working = agents.at_work()
         return [agent_views.one(agent, agent.id in working) for agent in page], headers
+        working, counts = agents.active_steps(), memories.counts()
+        return [agent_views.one(agent, agent.id in working, counts.get(agent.id, 0)) for agent in page], headers
 
     @needs("admin")
     @blueprint.arguments(schemas.CreateAgentSchema, example=schemas.CREATE_EXAMPLE)

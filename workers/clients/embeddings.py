@@ -24,10 +24,14 @@ LONGEST = 8000  # characters of a text that count
 
 
 class Embedder(Protocol):
-    """`name` changes whenever its vectors cannot be compared with those from before."""
+    """`name` changes whenever its vectors cannot be compared with those from before.
+
+    `bag_of_words`: the order of words means nothing to it, and a word said twice counts twice.
+    """
 
     name: str
     dimensions: int
+    bag_of_words: bool
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """One row of length 1 per text, float32; zeros for a text without words. Raises Unavailable."""
@@ -44,6 +48,7 @@ class StaticEmbedder:
 
     name = "wordllama-256"
     dimensions = 256
+    bag_of_words = True
 
     def __init__(self, folder: Path) -> None:
         from safetensors.numpy import load_file
@@ -70,6 +75,8 @@ class StaticEmbedder:
 
 class RemoteEmbedder:
     """`POST {url}/embeddings` as OpenAI defined it."""
+
+    bag_of_words = False
 
     def __init__(self, url: str, model: str, key: str, dimensions: int) -> None:
         self.name, self.dimensions = f"{model}-{dimensions}", dimensions
