@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.columns import Column
+from pipelines.notes import STATUSES
 
 K1, B = 1.2, 0.6  # of BM25
 EMPTY = np.zeros(0, np.int32)
@@ -68,7 +69,8 @@ class Corpus:
         self.keys, self.moments, self.dates = Column(np.int64), Column(np.int64), Column(np.int64)
         self.valid_from, self.valid_to = Column(np.int64), Column(np.int64)
         self.usefulness, self.lengths = Column(np.float32), Column(np.float32)
-        self.alive = Column(bool)
+        self.alive, self.vaults, self.statuses = Column(bool), Column(np.int32), Column(np.int8)
+        self._vault_ids: dict[str, int] = {}
         self.vectors, self.owners = Column(np.float32, dimensions), Column(np.int32)
         self._terms, self._places, self._weights = Column(np.int32), Column(np.int32), Column(np.uint16)
         self._ids: dict[str, int] = {}
@@ -103,7 +105,7 @@ class Corpus:
         for place, entry in enumerate(entries, first):
             self.where[entry.key] = place
             self.paths.append((entry.vault, entry.path))
-            for facet in (("vault", entry.vault), ("status", entry.status), *entry.facets):
+            for facet in entry.facets:
                 self._facets[facet].append(place)
         self._add_words(first, entries)
         self._add_vectors(first, entries)
@@ -117,6 +119,8 @@ class Corpus:
         yield self.usefulness, [entry.usefulness for entry in entries]
         yield self.lengths, [float(entry.weights.sum()) for entry in entries]
         yield self.alive, [True] * len(entries)
+        yield self.vaults, [self._vault_ids.setdefault(entry.vault, len(self._vault_ids)) for entry in entries]
+        yield self.statuses, [STATUSES.index(entry.status) for entry in entries]
 
     def _add_words(self, first: int, entries: Sequence[Entry]) -> None:
         ids = self._ids
@@ -132,6 +136,13 @@ class Corpus:
                 self.owners.extend([place] * len(entry.vectors))
 
     # --- asking ---
+
+    def in_vaults(self, vaults: Iterable[str]) -> np.ndarray:
+        """Which notes are in one of them."""
+        return np.isin(self.vaults.values, [self._vault_ids[vault] for vault in vaults if vault in self._vault_ids])
+
+    def of_status(self, *statuses: str) -> np.ndarray:
+        return np.isin(self.statuses.values, [STATUSES.index(status) for status in statuses])
 
     def any_of(self, facets: Iterable[tuple[str, str]]) -> np.ndarray:
         """Which notes have one of them."""

@@ -15,44 +15,39 @@ SEMANTIC_FLOOR = 0.0  # a cosine below says nothing
 KEYWORD_STEP = 0.15  # of what a note can score at most: smaller differences of BM25 are differences of length
 EMPHASIS = 10  # how often the rarest word of a question is repeated in its second reading
 SOURCES = 10  # best notes from which links are followed
-POOL = 1000  # best notes of a signal that are looked at more closely; the others cannot come among the first hundred
+POOL = 1000  # best notes of a signal that count; the next one would add less than a twentieth of the first
 PLAIN, RECENCY, USEFULNESS = 0.85, 0.10, 0.05
 DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """The scores of every note by one measure; notes at `floor` or below do not count.
-
-    `steps`: what ranks are made of, if not the scores themselves.
-    """
+    """The scores of every note by one measure, and its rank: 0 for those that do not count, equal ones sharing one."""
 
     scores: np.ndarray
-    floor: float = 0.0
-    steps: np.ndarray | None = None
-
-    @property
-    def _ranked(self) -> np.ndarray:
-        return self.scores if self.steps is None else self.steps
-
-    def best(self) -> np.ndarray:
-        """Places of the best POOL notes and of those that equal the last of them."""
-        above = np.flatnonzero(self.scores > self.floor)
-        if len(above) <= POOL:
-            return above
-        values = self._ranked[above]
-        return above[values >= np.partition(values, -POOL)[-POOL]]
-
-    def ranks(self, places: np.ndarray) -> np.ndarray:
-        """The rank of each, equal ones sharing the better; 0 for those that do not count."""
-        counted = np.sort(self._ranked[self.scores > self.floor])
-        ranks = len(counted) - np.searchsorted(counted, self._ranked[places], side="right") + 1
-        return np.where(self.scores[places] > self.floor, ranks, 0)
+    ranks: np.ndarray
 
 
-def levels(scores: np.ndarray, most: float) -> np.ndarray:
+def ranked(scores: np.ndarray, floor: float = 0.0) -> Signal:
+    """The best POOL notes count, and those that equal the last of them; none at `floor` or below."""
+    ranks = np.zeros(len(scores), np.int32)
+    above = np.flatnonzero(scores > floor)
+    if len(above) > POOL:
+        values = scores[above]
+        above = above[values >= np.partition(values, -POOL)[-POOL]]
+    values = np.sort(scores[above])
+    ranks[above] = len(values) - np.searchsorted(values, scores[above], side="right") + 1
+    return Signal(scores, ranks)
+
+
+def ranked_in_steps(scores: np.ndarray, most: float) -> Signal:
     """BM25 in steps, so that notes with the same words of the question are equal and their meaning decides."""
-    return np.ceil(scores / np.float32(max(KEYWORD_STEP * most, 1e-9)))
+    steps = np.ceil(scores / np.float32(max(KEYWORD_STEP * most, 1e-9))).astype(np.int32)
+    counts = np.bincount(steps)
+    better = len(steps) - np.cumsum(counts)  # how many notes stand on higher steps
+    ranks = (better + 1).astype(np.int32)[steps]
+    ranks[steps == 0] = 0
+    return Signal(scores, ranks)
 
 
 def emphasised(words: Mapping[str, float]) -> str:
@@ -60,11 +55,14 @@ def emphasised(words: Mapping[str, float]) -> str:
     return " ".join(" ".join([word] * max(1, round(EMPHASIS * share))) for word, share in words.items())
 
 
-def fuse(ranks: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
+def fuse(signals: Mapping[str, Signal], weights: Mapping[str, float]) -> np.ndarray:
     """Reciprocal rank fusion, 1 for what is first everywhere."""
-    total = sum(weights.values())
-    parts = (weights[name] * np.where(rank > 0, (DAMPING + 1) / (DAMPING + rank), 0.0) for name, rank in ranks.items())
-    return sum(parts) / total
+    total, fused = sum(weights.values()), np.zeros(0, np.float32)
+    for name, signal in signals.items():
+        share = np.float32(weights[name] / total * (DAMPING + 1))
+        part = np.where(signal.ranks > 0, share / (DAMPING + signal.ranks.astype(np.float32)), np.float32(0))
+        fused = part if not len(fused) else fused + part
+    return fused
 
 
 def recency(moments: np.ndarray, now: int, half_life_days: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from models.errors import Unavailable
 from models.settings import get as setting
 from pipelines import periods, ranking, words
 from pipelines.corpus import Corpus
-from pipelines.notes import ACTIVE, QUARANTINED, SUPERSEDED
+from pipelines.notes import ACTIVE, SUPERSEDED
 from pipelines.ranking import GRAPH, KEYWORD, SEMANTIC, TIME, Signal
 from workers.clients import embeddings
 from workers.clients.embeddings import Embedder
@@ -121,95 +121,89 @@ class _Search:
         corpus, query = self.corpus, self.query
         mask = corpus.alive.values.copy()
         if query.vaults is not None:
-            mask &= corpus.any_of(("vault", vault) for vault in query.vaults)
+            mask &= corpus.in_vaults(query.vaults)
         for name, values in query.filters.items():
             mask &= corpus.any_of((name, value) for value in values)
         if query.include_superseded:
-            return mask & ~corpus.any_of([("status", QUARANTINED)])
+            return mask & corpus.of_status(ACTIVE, SUPERSEDED)
         moment = query.as_of if query.as_of is not None else self.now
         mask &= (corpus.valid_from.values <= moment) & (moment < corpus.valid_to.values)
         if query.as_of is None:
-            return mask & corpus.any_of([("status", ACTIVE)])
-        return mask & corpus.any_of([("status", ACTIVE), ("status", SUPERSEDED)])
+            return mask & corpus.of_status(ACTIVE)
+        return mask & corpus.of_status(ACTIVE, SUPERSEDED)
 
     def hits(self) -> list[Hit]:
         if KEYWORD in self.weights:
             self.signals[KEYWORD] = self._by_words()
         if SEMANTIC in self.weights:
             scores = self.corpus.semantic_scores(self.vector, self.allowed)
-            self.signals[SEMANTIC] = Signal(scores, ranking.SEMANTIC_FLOOR)
-        first = self._first()
+            self.signals[SEMANTIC] = ranking.ranked(scores, ranking.SEMANTIC_FLOOR)
+        first = ranking.fuse(self.signals, {name: self.weights[name] for name in self.signals})
         if GRAPH in self.weights:
-            self.signals[GRAPH] = Signal(self._linked(*first))
+            self.signals[GRAPH] = ranking.ranked(self._linked(first))
         if TIME in self.weights:
-            self.signals[TIME] = Signal(self._in_time(*first))
-        places = np.unique(np.concatenate([signal.best() for signal in self.signals.values()])).astype(np.int64)
-        return self._ranked(places)
+            self.signals[TIME] = ranking.ranked(self._in_time(first))
+        return self._best(ranking.fuse(self.signals, self.weights))
 
     def _by_words(self) -> Signal:
         scores = self.corpus.keyword_scores(self.occurrences, self.allowed)
-        return Signal(scores, steps=ranking.levels(scores, self.occurrences.most) if self.mode == HYBRID else None)
+        return ranking.ranked_in_steps(scores, self.occurrences.most) if self.mode == HYBRID else ranking.ranked(scores)
 
-    def _first(self) -> tuple[np.ndarray, np.ndarray]:
-        """(places, scores) by words and meaning alone."""
-        places = np.unique(np.concatenate([signal.best() for signal in self.signals.values()])).astype(np.int64)
-        ranks = {name: signal.ranks(places) for name, signal in self.signals.items()}
-        return places, ranking.fuse(ranks, {name: self.weights[name] for name in ranks})
-
-    def _linked(self, places: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def _linked(self, first: np.ndarray) -> np.ndarray:
         """How much the best notes say that a note goes with them: what those that link to it, or it to them, score."""
-        best = places[np.lexsort((-self.corpus.moments.values[places], -scores))][: ranking.SOURCES]
-        worth = dict(zip(places.tolist(), scores.tolist(), strict=True))
+        best = _top(first, ranking.SOURCES)
+        best = best[np.lexsort((-self.corpus.moments.values[best], -first[best]))][: ranking.SOURCES]
         found = np.zeros(self.corpus.keys.size, np.float32)
         with database.connection():
             near = memory_links.neighbours([int(key) for key in self.corpus.keys.values[best]])
         for source, others in near.items():
             for place in (self.corpus.where.get(key) for key in others):
                 if place is not None and self.allowed[place]:
-                    found[place] += worth[self.corpus.where[source]]
+                    found[place] += first[self.corpus.where[source]]
                     self.via.setdefault(place, []).append(source)
         return found
 
-    def _in_time(self, places: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def _in_time(self, first: np.ndarray) -> np.ndarray:
         """Those that tell of the time that was asked for, the better ones first."""
         dates = self.corpus.dates.values
         inside = self.allowed & (dates >= self.period.start) & (dates < self.period.stop)
-        found = inside.astype(np.float32) * 1e-6
-        found[places] += scores.astype(np.float32) * inside[places]
-        return found
+        return inside * (first + np.float32(1e-6))
 
-    def _ranked(self, places: np.ndarray) -> list[Hit]:
-        corpus, ranks = self.corpus, {name: signal.ranks(places) for name, signal in self.signals.items()}
-        rrf = ranking.fuse(ranks, self.weights) if len(places) else np.zeros(0)
-        recent = ranking.recency(corpus.moments.values[places], self.now, setting("memoryRecencyHalfLifeDays"))
-        useful = corpus.usefulness.values[places]
-        scores = ranking.score(rrf, recent, useful)
-        return [
-            Hit(
-                key=int(corpus.keys.values[places[i]]),
-                score=float(scores[i]),
-                rrf=float(rrf[i]),
-                recency=float(recent[i]),
-                usefulness=float(useful[i]),
-                passage=corpus.best_passage(int(places[i]), self.vector) if self.vector is not None else 0,
-                signals=self._explained(ranks, places, i),
-                via=self.via.get(int(places[i]), []),
-            )
-            for i in self._best(places, scores)
-        ]
+    def _best(self, rrf: np.ndarray) -> list[Hit]:
+        """The best by their scores, of equal ones the newer, then by path."""
+        corpus, limit = self.corpus, self.query.limit
+        places = _top(rrf, limit, ranking.PLAIN)
+        moments = corpus.moments.values[places]
+        recent = ranking.recency(moments, self.now, setting("memoryRecencyHalfLifeDays"))
+        scores = ranking.score(rrf[places], recent, corpus.usefulness.values[places])
+        last = np.partition(scores, -limit)[-limit] if len(scores) > limit else 0.0
+        good = np.flatnonzero((scores >= last) & (scores >= self.query.min_score)).tolist()
+        order = sorted(good, key=lambda i: (-scores[i], -moments[i], corpus.paths[places[i]]))[:limit]
+        return [self._hit(int(places[i]), float(rrf[places[i]]), float(recent[i]), float(scores[i])) for i in order]
 
-    def _best(self, places: np.ndarray, scores: np.ndarray) -> list[int]:
-        """Indexes of the best, of equal ones the newer, then by path."""
-        limit, corpus = self.query.limit, self.corpus
-        good = np.flatnonzero((scores > 0) & (scores >= self.query.min_score))
-        if len(good) > limit:
-            good = good[scores[good] >= np.partition(scores[good], -limit)[-limit]]
-        moments, paths = corpus.moments.values, corpus.paths
-        return sorted(good.tolist(), key=lambda i: (-scores[i], -moments[places[i]], paths[places[i]]))[:limit]
+    def _hit(self, place: int, rrf: float, recent: float, score: float) -> Hit:
+        return Hit(
+            key=int(self.corpus.keys.values[place]),
+            score=score,
+            rrf=rrf,
+            recency=recent,
+            usefulness=float(self.corpus.usefulness.values[place]),
+            passage=self.corpus.best_passage(place, self.vector) if self.vector is not None else 0,
+            signals=self._explained(place),
+            via=self.via.get(place, []),
+        )
 
-    def _explained(self, ranks: dict[str, np.ndarray], places: np.ndarray, i: int) -> dict[str, dict[str, Any]]:
+    def _explained(self, place: int) -> dict[str, dict[str, Any]]:
         return {
-            name: {"rank": int(ranks[name][i]), "score": float(self.signals[name].scores[places[i]])}
-            for name in self.signals
-            if ranks[name][i]
+            name: {"rank": int(signal.ranks[place]), "score": float(signal.scores[place])}
+            for name, signal in self.signals.items()
+            if signal.ranks[place]
         }
+
+
+def _top(values: np.ndarray, count: int, share: float = 1.0) -> np.ndarray:
+    """Places of the `count` best values, and of all that come close enough to them (`share`) to overtake them."""
+    if len(values) <= count:
+        return np.flatnonzero(values > 0)
+    last = np.partition(values, -count)[-count] * np.float32(share)
+    return np.flatnonzero((values >= last) & (values > 0))

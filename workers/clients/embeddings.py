@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 PACKAGE = "wordllama"  # its files are read directly: importing it would load an HTTP client and a hub's
 BATCH = 256  # texts of one call
+FEW = 4
 REMOTE_SECONDS = 20.0
 LONGEST = 8000  # characters of a text that count
 
@@ -64,13 +65,18 @@ class StaticEmbedder:
         found = np.zeros((len(texts), self.dimensions), np.float32)
         for at in range(0, len(texts), BATCH):
             part = [text[:LONGEST] for text in texts[at : at + BATCH]]
-            encoded = [item.ids for item in self._tokenizer.encode_batch_fast(part, add_special_tokens=False)]
+            encoded = self._tokens(part)
             full = [index for index, ids in enumerate(encoded) if ids]
             if full:
                 starts = np.cumsum([0, *(len(encoded[index]) for index in full[:-1])])
                 tokens = np.concatenate([encoded[index] for index in full])
                 found[np.array(full) + at] = np.add.reduceat(self._vectors[tokens], starts, axis=0)
         return unit(found)
+
+    def _tokens(self, texts: list[str]) -> list[list[int]]:
+        if len(texts) < FEW:  # not worth waking the tokenizer's threads
+            return [self._tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+        return [item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 class RemoteEmbedder:
