@@ -1,7 +1,8 @@
 """Conversations of the LoCoMo kind: two people over months, a note per session, questions about one of the sessions.
 
 What the people tell, and the questions, were written by hand (`conversation_facts.txt`: told | answered | asked); who
-tells it, when, and the small talk around it is drawn. It is a stand-in to tune on, not LoCoMo: pass that to `bench.memory` as a data set.
+tells it, when, and the small talk around it is drawn. It is a stand-in to tune on, not LoCoMo: give that to
+`bench.memory` as a data set.
 """
 
 from __future__ import annotations

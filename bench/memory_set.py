@@ -27,7 +27,7 @@ DATES = (
 KINDS = ("keyword", "paraphrase", "temporal", "multi-hop")
 
 
-def build(notes: int = 2000, per_kind: int = 100) -> dict[str, Any]:
+def build(notes: int = 2006, per_kind: int = 100) -> dict[str, Any]:
     """A data set of one vault, in the form that `bench.memory` takes."""
     chance = random.Random(7)
     written = [*_facts(), *_reviews(chance), *_care()]

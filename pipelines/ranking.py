@@ -11,8 +11,9 @@ KEYWORD, SEMANTIC, GRAPH, TIME = SIGNALS = ("keyword", "semantic", "graph", "tim
 WEIGHTS = {KEYWORD: 1.0, SEMANTIC: 1.0, GRAPH: 0.3}
 TIME_WEIGHT = 1.0  # only of a question that names a time
 DAMPING = 60
+LOUDER = 0.7  # share of the reading of a question in which its rare words are louder
 SEMANTIC_FLOOR = 0.0  # a cosine below says nothing
-KEYWORD_STEP = 0.15  # of what a note can score at most: smaller differences of BM25 are differences of length
+SLACK, BINS = 0.15, 1000
 EMPHASIS = 10  # how often the rarest word of a question is repeated in its second reading
 SOURCES = 10  # best notes from which links are followed
 POOL = 1000  # best notes of a signal that count; the next one would add less than a twentieth of the first
@@ -40,14 +41,15 @@ def ranked(scores: np.ndarray, floor: float = 0.0) -> Signal:
     return Signal(scores, ranks)
 
 
-def ranked_in_steps(scores: np.ndarray, most: float) -> Signal:
-    """BM25 in steps, so that notes with the same words of the question are equal and their meaning decides."""
-    steps = np.ceil(scores / np.float32(max(KEYWORD_STEP * most, 1e-9))).astype(np.int32)
-    counts = np.bincount(steps)
-    better = len(steps) - np.cumsum(counts)  # how many notes stand on higher steps
-    ranks = (better + 1).astype(np.int32)[steps]
-    ranks[steps == 0] = 0
-    return Signal(scores, ranks)
+def ranked_with_slack(scores: np.ndarray, most: float) -> Signal:
+    """BM25, where a note stands behind those only that are better by SLACK of what a note can score at most.
+
+    Notes with the same words of the question differ in little but their length: their meaning decides.
+    """
+    bins = np.minimum(np.ceil(scores * np.float32(BINS / max(most, 1e-9))), BINS).astype(np.int32)
+    not_above = np.cumsum(np.bincount(bins, minlength=BINS + 1))
+    ranks = len(bins) - not_above[np.minimum(bins + int(SLACK * BINS), BINS)] + 1
+    return Signal(scores, np.where(bins > 0, ranks, 0).astype(np.int32))
 
 
 def emphasised(words: Mapping[str, float]) -> str:

@@ -103,14 +103,17 @@ class _Search:
         """The question as it is and, for a model that knows no order of words, with its rare words louder."""
         if embedder is None:
             return None
-        texts = [self._plain]
-        if embedder.bag_of_words:
-            texts.append(ranking.emphasised({word: self.occurrences.share(term) for word, term in self.words.items()}))
+        shares = {word: self.occurrences.share(term) for word, term in self.words.items()}
+        texts = [self._plain, *([ranking.emphasised(shares)] if embedder.bag_of_words else [])]
         try:
-            return embeddings.unit(embedder.embed(texts).sum(axis=0, keepdims=True))[0]
+            vectors = embedder.embed(texts)
         except Unavailable as error:
             log.warning("question_not_embedded", error=str(error))
             return None
+        if len(vectors) == 1:
+            return vectors[0]
+        mixed = (1 - ranking.LOUDER) * vectors[0] + ranking.LOUDER * vectors[1]
+        return embeddings.unit(mixed[None, :])[0]
 
     def _weights(self) -> dict[str, float]:
         own = {self.mode: 1.0} if self.mode != HYBRID else dict(ranking.WEIGHTS)
@@ -147,7 +150,9 @@ class _Search:
 
     def _by_words(self) -> Signal:
         scores = self.corpus.keyword_scores(self.occurrences, self.allowed)
-        return ranking.ranked_in_steps(scores, self.occurrences.most) if self.mode == HYBRID else ranking.ranked(scores)
+        if self.mode != HYBRID:
+            return ranking.ranked(scores)
+        return ranking.ranked_with_slack(scores, self.occurrences.most)
 
     def _linked(self, first: np.ndarray) -> np.ndarray:
         """How much the best notes say that a note goes with them: what those that link to it, or it to them, score."""
