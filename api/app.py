@@ -139,6 +139,7 @@ def aliases() -> list[ModuleType]:
     if find_spec("api.compat") is None:
         return []
     return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "github")]
+    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "memories")]
 
 
 def pattern(converter: BaseConverter) -> dict[str, str]:

@@ -18,6 +18,7 @@ from api.commands import (
     pipelines,
     platform,
     projects,
+    memory,
     providers,
     runs,
     settings,
@@ -47,6 +48,7 @@ app.add_typer(settings.app, name="settings")
 app.add_typer(providers.app, name="providers")
 app.add_typer(skills.app, name="skills")
 app.add_typer(github.app, name="github")
+app.add_typer(memory.app, name="memory")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -60,9 +61,19 @@ def tree(folder: Path) -> Iterator[tuple[str, os.stat_result, int]]:
                 yield str((Path(top) / name).relative_to(folder)), status, handle
 
 
+def is_name(part: str) -> bool:
+    """Whether a part of a path names something in the folder before it."""
+    return part not in ("", ".", "..") and "/" not in part and "\0" not in part
+
+
 @contextlib.contextmanager
 def inside(root: Path, folders: Sequence[str], create: bool = False) -> Iterator[int]:
-    """A descriptor of the folder beneath `root`, reached part by part and through no link. Raises OSError."""
+    """A descriptor of the folder beneath `root`, reached part by part, through no link and never upwards.
+
+    Raises OSError.
+    """
+    if not all(map(is_name, folders)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     with contextlib.ExitStack() as stack:
         current = os.open(root, FOLDER)
         stack.callback(os.close, current)

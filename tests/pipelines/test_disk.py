@@ -61,3 +61,10 @@ def test_a_link_is_replaced_and_what_it_names_is_left_alone(tmp_path: Path) -> N
     disk.write(tmp_path / "link", b"new")
     assert ((tmp_path / "outside").read_text(), (tmp_path / "link").read_text()) == ("mine", "new")
     assert not (tmp_path / "link").is_symlink() and (tmp_path / "link").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("part", ["..", ".", "", "a/b", "a\0"])
+def test_no_part_of_a_path_leads_upwards(tmp_path, part):
+    (tmp_path / "inner").mkdir()
+    with pytest.raises(FileNotFoundError), disk.inside(tmp_path / "inner", [part]):
+        pass
