@@ -15,6 +15,7 @@ LOUDER = 0.7  # share of the reading of a question in which its rare words are l
 SEMANTIC_FLOOR = 0.0  # a cosine below says nothing
 SLACK, BINS = 0.15, 1000
 EMPHASIS = 10  # how often the rarest word of a question is repeated in its second reading
+EVIDENT_SHARE, EVIDENT_COSINE = 0.3, 0.3  # of the most that words can score; of a passage
 SOURCES = 10  # best notes from which links are followed
 POOL = 1000  # best notes of a signal that count; the next one would add less than a twentieth of the first
 PLAIN, RECENCY, USEFULNESS = 0.85, 0.10, 0.05

@@ -33,9 +33,9 @@ def tokens(text: str) -> int:
     return -(-len(text) // CHARS_PER_TOKEN)
 
 
-def tell(found: Found, budget: int, floor: float = 0.0) -> Told:
-    """The hits over `floor`, best first, until the budget (tokens) is used up."""
-    hits = [hit for hit in found.hits if hit.score > floor]
+def tell(found: Found, budget: int, evident: bool = False) -> Told:
+    """The hits, or only the `evident` ones, best first, until the budget (tokens) is used up."""
+    hits = [hit for hit in found.hits if hit.evident or not evident]
     with database.connection():
         rows = memories.some([hit.key for hit in hits])
         texts = memories.texts(list(rows.values()))

@@ -85,6 +85,6 @@ def decide(memory: Memory, approve: bool, author: Author) -> Memory | None:
 
 def note_gap(found: Found, vault: str | None, question: str) -> None:
     """Notes a question that nothing answers."""
-    if not found.hits or found.hits[0].score <= ANSWERED:
+    if not any(hit.evident and hit.score > ANSWERED for hit in found.hits):
         with database.transaction():
             memory_life.note_gap(vault or memory_life.EVERYWHERE, notes.normalised(question), question)

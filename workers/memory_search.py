@@ -44,7 +44,10 @@ class Query:
 
 @dataclass(slots=True)
 class Hit:
-    """`signals`: {name: {rank, score}}; `passage`: the closest one; `via`: keys of the notes that link to it."""
+    """`signals`: {name: {rank, score}}; `passage`: the closest one; `via`: keys of the notes that link to it.
+
+    `evident`: by itself, not only by comparison, it has to do with the question.
+    """
 
     key: int
     score: float
@@ -54,6 +57,7 @@ class Hit:
     passage: int
     signals: dict[str, dict[str, Any]]
     via: list[int]
+    evident: bool
 
 
 @dataclass(slots=True)
@@ -196,7 +200,13 @@ class _Search:
             passage=self.corpus.best_passage(place, self.vector) if self.vector is not None else 0,
             signals=self._explained(place),
             via=self.via.get(place, []),
+            evident=self._evident(place),
         )
+
+    def _evident(self, place: int) -> bool:
+        words, meaning = self.signals.get(KEYWORD), self.signals.get(SEMANTIC)
+        by_words = words is not None and words.scores[place] >= ranking.EVIDENT_SHARE * self.occurrences.most
+        return bool(by_words or (meaning is not None and meaning.scores[place] >= ranking.EVIDENT_COSINE))
 
     def _explained(self, place: int) -> dict[str, dict[str, Any]]:
         return {

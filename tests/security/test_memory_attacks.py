@@ -91,7 +91,8 @@ def test_a_vault_that_is_a_link_is_none(vault, tmp_path):
 
 @pytest.mark.parametrize(
     "given",
-    [{"title": "x\nstatus: active\nid: mem_01h0000000000000000000000a"}, {"tags": ["a]\nid: x"]}, {"author": "---\n\n# Hi"},
+    [{"title": "x\nstatus: active\nid: mem_01h0000000000000000000000a"}, {"tags": ["a]\nid: x"]},
+     {"author": "---\n\n# Hi"},
      {"metadata": {"status": "quarantined", "id": "mem_01h0000000000000000000000a"}}],
 )  # fmt: skip
 @on_sqlite

@@ -17,7 +17,6 @@ from workers.memory_search import Query, search
 
 BUDGET = 1500  # tokens
 MOST = 5
-FLOOR = 0.3  # scores below remind of nothing
 QUESTION = 1000  # characters of the task that are searched for
 PROMPT = "prompt"
 
@@ -41,7 +40,7 @@ def _again(earlier: list[MemoryRecall]) -> str:
 
 def _found(feed: Feed, holder: str, agent_id: str, ref: str, task: str) -> str:
     found = search(Query(task[:QUESTION], (agent_id, SHARED), MOST))
-    told = tell(found, BUDGET, FLOOR)
+    told = tell(found, BUDGET, evident=True)
     if told.items:
         walks.patiently(feed.work.hold, lambda: _record(feed, holder, ref, told))
     return told.text
