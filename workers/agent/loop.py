@@ -13,6 +13,7 @@ from pipelines.state import Visit
 from workers import workspaces
 from workers.agent import work_files
 from workers.agent import recall, work_files
+from workers.agent import prompt, recall, work_files
 from workers.agent.budget import Budget
 from workers.agent.conversation import Conversation, question
 from workers.agent.feed import Feed
@@ -83,7 +84,7 @@ class Attempt(Conversation):
             return ""
         visit = self.visit
         ref = f"{visit.epoch}.{visit.n}.{visit.attempt}"
-        return recall.section(self.feed, visit.agent_id, ref, visit.prompt)
+        return recall.section(self.feed, visit.agent_id, ref, prompt.task_of(visit.prompt))
 
     # --- tools ---
 

@@ -54,6 +54,11 @@ def build(facts: Facts, state: State, visit: Visit, has_tools: bool) -> Prompt:
     return Prompt(text, values, [name for name in unknown if name not in values])
 
 
+def task_of(text: str) -> str:
+    """What a built prompt asks for, without what comes after the task itself."""
+    return text.removeprefix("## Task\n").partition("\n\n## ")[0]
+
+
 def variables(facts: Facts, state: State, visit: Visit) -> Callable[[str], str | None]:
     """A lookup over the four sources of names, first hit wins."""
     fixed = _item_variables(state, visit) | _built_in(facts, visit)
