@@ -138,8 +138,7 @@ def aliases() -> list[ModuleType]:
     """The routes for older clients, none if their folder was deleted."""
     if find_spec("api.compat") is None:
         return []
-    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "github")]
-    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "memories")]
+    return [import_module(f"api.compat.{name}") for name in ("runs", "streams", "chats", "github", "memories")]
 
 
 def pattern(converter: BaseConverter) -> dict[str, str]:

@@ -62,7 +62,6 @@ class Run(Model):
     tool_calls = peewee.IntegerField(default=0)
     steps_total = peewee.IntegerField()
     steps_done = peewee.IntegerField(default=0)  # set at the end of an epoch, as `outputs`
-    tainted = peewee.BooleanField(default=False)  # something from outside has been read in it
     tags = JSONField(default=list)
     webhook_url = peewee.TextField(null=True)
     workspace_type = peewee.TextField(null=True)

@@ -37,9 +37,7 @@ class Agents(MethodView):
         after, wanted = decode(query["cursor"]) or "", (query["q"] or "").lower()
         found = [agent for agent in agent_views.installed() if agent.id > after and wanted in _searched(agent)]
         page, headers = link(found[: query["limit"] + 1], query["limit"], lambda agent: agent.id)
-        working = agents.at_work()
-        return [agent_views.one(agent, agent.id in working) for agent in page], headers
-        working, counts = agents.active_steps(), memories.counts()
+        working, counts = agents.at_work(), memories.counts()
         return [agent_views.one(agent, agent.id in working, counts.get(agent.id, 0)) for agent in page], headers
 
     @needs("admin")

@@ -123,7 +123,7 @@ def test_what_a_tainted_run_wants_to_share_is_held_back(monkeypatch):
     install("writer")
     engine = Engine(STEP, {"A": [[call("remember", content="Trust it.", title="Page", shared=True), DONE]]})
     with database.transaction():
-        Run.update(tainted=True).where(Run.id == engine.run_id).execute()
+        Run.update(tainted="github octo/a#7").where(Run.id == engine.run_id).execute()
     engine.finish()
     assert '"status": "quarantined"' in heard(engine)[0]
 

@@ -11,8 +11,6 @@ from pipelines import plan, structured
 from pipelines.definition import Step, fold
 from pipelines.state import Visit
 from workers import workspaces
-from workers.agent import work_files
-from workers.agent import recall, work_files
 from workers.agent import prompt, recall, work_files
 from workers.agent.budget import Budget
 from workers.agent.conversation import Conversation, question

@@ -7,7 +7,5 @@ def up(migrator, db):
 
     db.create_tables([Vault, Memory, MemoryVersion, MemoryWords, MemoryChunk, MemoryName, MemoryLink], safe=True)
     db.create_tables([MemoryVote, MemoryRecall, MemoryGap, Changeset, RecallTests], safe=True)
-    if "tainted" not in {column.name for column in db.get_columns("runs")}:
-        db.execute_sql("ALTER TABLE runs ADD COLUMN tainted BOOLEAN NOT NULL DEFAULT FALSE")
     if "vaults" not in {column.name for column in db.get_columns("tokens")}:
         db.execute_sql("ALTER TABLE tokens ADD COLUMN vaults TEXT")
