@@ -79,6 +79,9 @@ RULES = {
         "workers/tools/test_files.py::test_a_folder_swapped_for_a_link_meanwhile_leads_nowhere",
         "workers/clients/test_sandbox.py::test_proc_and_dots_lead_nowhere_else",
         "security/test_injection.py::test_an_id_is_never_a_path",
+        "security/test_memory_attacks.py::test_no_name_leads_out_of_a_vault",
+        "security/test_memory_attacks.py::test_no_address_leads_out_of_a_vault",
+        "security/test_memory_attacks.py::test_no_link_is_followed_neither_in_reading_nor_in_writing",
     ],
     11: [
         "pipelines/test_template.py::test_what_is_not_in_the_grammar_stays_as_it_is",
@@ -100,9 +103,13 @@ RULES = {
         "security/test_webhook_attacks.py::test_one_delivery_ten_times_at_once_has_one_effect",
     ],
     14: [
+        "security/test_webhook_attacks.py::test_the_text_of_an_issue_is_data_and_taints_the_run",
         "security/test_mcp_attacks.py::test_what_a_server_says_taints_the_run_and_shows_no_secret",
         "workers/tools/test_mcp.py::test_a_result_taints_the_run_and_the_first_reason_stays",
         "workers/tools/test_mcp.py::test_what_destroys_asks_a_person_unless_it_was_granted_by_name",
+        "workers/test_recall.py::test_what_a_tainted_run_wants_to_share_is_held_back",
+        "api/test_memories.py::test_what_a_tainted_run_shares_waits_for_an_admin",
+        "workers/test_recall.py::test_another_agents_memories_are_never_recalled",
     ],
     15: [
         "security/test_gate.py::test_every_kind_of_answer_carries_the_protective_headers",
@@ -133,6 +140,7 @@ HOLES = {
     "SQL": [
         "security/test_injection.py::test_a_filter_is_a_value_and_never_sql",
         "security/test_injection.py::test_a_search_is_words_and_never_a_query_language",
+        "security/test_memory_attacks.py::test_a_question_is_words_and_never_a_query_language",
         "security/test_injection.py::test_a_forged_cursor_is_refused_or_finds_nothing_more",
         "security/test_injection.py::test_no_list_takes_an_order_from_outside",
     ],
