@@ -57,7 +57,7 @@ class Config:
     max_pending_runs: int = setting("MAX_PENDING_RUNS", 10_000, "queued runs before POST /runs answers 429", "int")
     lease_seconds: float = setting("LEASE_SECONDS", 30.0, "a worker unseen for this long has lost its steps", "float")
     github_app_id: str = setting("GITHUB_APP_ID", "", "number of the GitHub App")
-    github_app_client_id: str = setting("GITHUB_APP_CLIENT_ID", "", "client id of the GitHub App")
+    github_app_client_id: str = setting("GITHUB_APP_CLIENT_ID", "", "its client id, which may stand in for its number")
     github_app_name: str = setting("GITHUB_APP_NAME", "", "slug of the GitHub App, as in its address")
     github_app_private_key: str = setting("GITHUB_APP_PRIVATE_KEY", "", "its private key (PEM)")
     github_app_private_key_path: str = setting("GITHUB_APP_PRIVATE_KEY_PATH", "", "a file that holds that key")

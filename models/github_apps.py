@@ -68,11 +68,12 @@ def identity() -> Identity:
     """Who we are, at most a second old; the environment wins over an App made here."""
     settings, made = config.get(), _kept.get()
     given = [*settings.github_app_webhook_secret.split(","), *settings.github_webhook_secret.split(",")]
+    given_id = settings.github_app_id or settings.github_app_client_id  # GitHub takes either
     secrets = [secret.strip() for secret in [*given, made.get("webhook_secret", "")]]
     return Identity(
-        app_id=settings.github_app_id or made.get("app_id", ""),
+        app_id=given_id or made.get("app_id", ""),
         slug=settings.github_app_name or made.get("slug", ""),
-        private_key=_private_key() or ("" if settings.github_app_id else made.get("private_key", "")),
+        private_key=_private_key() or ("" if given_id else made.get("private_key", "")),
         webhook_secrets=tuple(dict.fromkeys(secret for secret in secrets if secret)),
         token=settings.github_token,
     )

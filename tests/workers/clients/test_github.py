@@ -48,6 +48,11 @@ def test_the_app_calls_with_a_token_it_has_signed_itself(double) -> None:
     assert client.rate == {"remaining": 4999, "limit": 5000, "reset_at": 1_900_000_000_000}
 
 
+def test_the_client_id_may_stand_in_for_the_number(double, setting) -> None:
+    setting(GITHUB_APP_ID="", GITHUB_APP_CLIENT_ID="Iv1.abc")
+    assert github.app().get("/app")["id"] == 42
+
+
 def test_all_pages_are_read(double) -> None:
     found = github.installation(11).pages("/installation/repositories", "repositories")
     assert [repo["full_name"] for repo in found] == ["octo/a", "octo/b", "octo/c"]
