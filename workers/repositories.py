@@ -23,7 +23,8 @@ AUTHOR = {"user.name": "DjinnBot", "user.email": "djinnbot@localhost"}
 HELPER = '!f() { test "$1" = get && echo username={user} && echo "password=${variable}"; }; f'
 VARIABLE = "DJINNBOT_GIT_TOKEN"
 SHOWN_CHARS = 500  # of an error
-LEASE_MS = 1_800_000  # longer than a fetch may take
+LOOK_SECONDS = 60.0  # what a look at the other side's branches may take
+LEASE_MS = int((git.TIMEOUT_SECONDS + LOOK_SECONDS + 60) * 1000)  # longer than all of it
 
 
 @actor
@@ -74,6 +75,7 @@ def _fetched(project: Project) -> str | None:
     except (DjinnBotError, OSError) as error:
         text = redaction.server().clean(getattr(error, "message", None) or str(error))
         log.warning("repository_not_fetched", project=project.id, error=text)
+        shutil.rmtree(draft(project.id), ignore_errors=True)
         return text[:SHOWN_CHARS]
     return None
 
@@ -82,11 +84,16 @@ def mirror(project_id: str) -> Path:
     return config.get().repositories_dir / project_id / "mirror.git"
 
 
+def draft(project_id: str) -> Path:
+    """Where a mirror is made."""
+    return mirror(project_id).with_suffix(".new")
+
+
 def fetch(project: Project) -> None:
     """Brings the mirror up to date; a new one appears whole. Raises OutsideError, Forbidden, TooLarge."""
     folder, url = mirror(project.id), address(project.repository)
     token = _token(project)
-    begun = folder if _is_of(folder, url) else folder.with_suffix(".new")
+    begun = folder if _is_of(folder, url) else draft(project.id)
     if begun is not folder:
         shutil.rmtree(begun, ignore_errors=True)
         begun.mkdir(parents=True)
@@ -94,7 +101,7 @@ def fetch(project: Project) -> None:
         git.local(["config", "remote.origin.url", url], begun)
     git.remote(["fetch", "--prune", "--no-tags", "--quiet", url, *HEADS], begun, url, token)
     git.check_size(begun)
-    if head := _default_branch(git.remote(["ls-remote", "--symref", url, "HEAD"], begun, url, token)):
+    if head := _default_branch(git.remote(["ls-remote", "--symref", url, "HEAD"], begun, url, token, LOOK_SECONDS)):
         git.local(["symbolic-ref", "HEAD", head], begun)
     if begun is not folder:
         shutil.rmtree(folder, ignore_errors=True)
@@ -161,14 +168,14 @@ def clone(project: Project, folder: Path) -> bool:
     source = mirror(project.id)
     if project.workspace_status != "ready" or not source.exists() or any(folder.iterdir()):
         return False
-    draft = folder.with_name(f".{folder.name}.clone")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
+    begun = folder.with_name(f".{folder.name}.clone")
+    shutil.rmtree(begun, ignore_errors=True)
+    begun.mkdir()
     allowed = {"protocol.file.allow": "always"}
-    git.local(["clone", "--quiet", "--no-hardlinks", str(source.resolve()), "."], draft, allowed)
+    git.local(["clone", "--quiet", "--no-hardlinks", str(source.resolve()), "."], begun, allowed)
     for key, value in {**AUTHOR, "remote.origin.url": address(project.repository)}.items():
-        git.local(["config", key, value], draft)
-    draft.rename(folder)  # over an empty folder: the clone is there whole, or not at all
+        git.local(["config", key, value], begun)
+    begun.rename(folder)  # over an empty folder: the clone is there whole, or not at all
     return True
 
 

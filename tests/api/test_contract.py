@@ -19,8 +19,14 @@ from tests import github
 from tests.api import factories
 from tests.api.conftest import AUTH, on_sqlite
 
+
+def no_fault_of_ours(context, response, case):
+    """Nobody is there to be asked: 502 says so where the document has it, which another check looks at."""
+    return None if response.status_code == 502 else not_a_server_error(context, response, case)
+
+
 CHECKS = [
-    not_a_server_error,
+    no_fault_of_ours,
     checks.status_code_conformance,
     checks.content_type_conformance,
     checks.response_schema_conformance,

@@ -90,6 +90,14 @@ def halves() -> Swap:
     return steps, "work", and_then
 
 
+def inbox() -> Swap:
+    """A body that comes again under another id is another delivery."""
+    from models import deliveries
+
+    add = deliveries.add
+    return deliveries, "add", lambda guid, digest, body, **facts: add(guid, f"{digest} {guid}", body, **facts)
+
+
 def deaf() -> Swap:
     """Not a guard but a fault: the keeper does not see in time what was taken away; only the fences are left."""
     from workers.keeper import Keeper
@@ -98,7 +106,7 @@ def deaf() -> Swap:
 
 
 MUTANTS: dict[str, Callable[[], Swap]] = {
-    mutant.__name__: mutant for mutant in (token, fence, plan, doorbell, sweeper, deferred, claim, halves, deaf)
+    mutant.__name__: mutant for mutant in (token, fence, plan, doorbell, sweeper, deferred, claim, halves, inbox, deaf)
 }
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from models import database, visits
 from models.errors import LeaseLost
+from tests import github
 from tests.engine import Engine
 from tests.platform import wait_for
-from tests.storm import invariants, mutants, pipelines
+from tests.storm import invariants, mutants, pipelines, test_webhooks
 from tests.storm.target import Storm, storming
 from workers import walks
 
@@ -64,6 +65,15 @@ def test_a_claim_without_a_new_token_is_noticed(seed) -> None:
     with storming(seed, mutant="claim", kinds=("web", "worker")) as storm:
         storm.settle(storm.post(3, "one"), 10)
         assert "was claimed 1 times under 0 tokens" in seen(storm)
+
+
+def test_a_replay_that_is_taken_for_another_delivery_is_noticed(seed) -> None:
+    with storming(seed, mutant="inbox", GITHUB_WEBHOOK_SECRET=github.SECRET) as storm:
+        project = test_webhooks.listen(storm)
+        for copy in test_webhooks.three_of(storm, project, 1):
+            test_webhooks.deliver(storm, *copy)
+        wait_for(lambda: test_webhooks.all_is_processed(storm, 2))
+        assert "2 rows" in test_webhooks.check(storm, project, 1).broken
 
 
 def test_a_step_boundary_in_two_halves_is_noticed(seed) -> None:

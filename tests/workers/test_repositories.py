@@ -141,7 +141,13 @@ def test_an_error_is_told_and_a_later_fetch_puts_it_right(project, server) -> No
     assert state(project) == ("ready", None)
 
 
-def test_a_repository_changed_meanwhile_is_fetched_itself(project, server, monkeypatch) -> None:
+def test_a_repository_that_is_too_large_leaves_nothing(project, monkeypatch) -> None:
+    monkeypatch.setattr(repositories.git, "MOST_BYTES", 100)
+    repositories.prepare_workspace(project)
+    assert state(project)[0] == "error" and list(repositories.mirror(project).parent.iterdir()) == []
+
+
+def test_a_repository_changed_meanwhile_is_fetched_itself(project, server) -> None:
     row = projects.get(project)
     assert repositories._tell(project, "https://github.com/octo/other.git", None) is False
     assert repositories._tell(project, row.repository, None) is True

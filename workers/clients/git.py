@@ -38,7 +38,9 @@ def local(arguments: list[str], folder: Path, settings: Mapping[str, str] | None
     return _run(arguments, folder, settings or {})
 
 
-def remote(arguments: list[str], folder: Path, url: str, token: str | None = None) -> str:
+def remote(
+    arguments: list[str], folder: Path, url: str, token: str | None = None, timeout: float = TIMEOUT_SECONDS
+) -> str:
     """The same towards `url` alone, whose name is resolved here and once. Raises OutsideError, Forbidden."""
     parsed = http.parse(url)
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
@@ -54,10 +56,10 @@ def remote(arguments: list[str], folder: Path, url: str, token: str | None = Non
     if token:
         header = base64.b64encode(f"{USER}:{token}".encode()).decode()
         settings |= {f"http.{url}.extraHeader": f"Authorization: Basic {header}"}
-    return _run(arguments, folder, settings)
+    return _run(arguments, folder, settings, timeout)
 
 
-def _run(arguments: list[str], folder: Path, settings: Mapping[str, str]) -> str:
+def _run(arguments: list[str], folder: Path, settings: Mapping[str, str], timeout: float = TIMEOUT_SECONDS) -> str:
     """Settings travel in the environment: as arguments they would show in the process list."""
     pairs = list({**SAFE, **settings}.items())
     environment = {"GIT_CONFIG_COUNT": str(len(pairs))}
@@ -67,11 +69,11 @@ def _run(arguments: list[str], folder: Path, settings: Mapping[str, str]) -> str
         ["prlimit", f"--fsize={MOST_BYTES}", "--core=0", "--", "git", *arguments],
         cwd=folder,
         env=_environment(folder) | environment,
-        timeout=TIMEOUT_SECONDS,
+        timeout=timeout,
         output_limit=OUTPUT_BYTES,
     )
     if result.timed_out:
-        raise OutsideError(f"git took longer than {TIMEOUT_SECONDS:g} seconds", "repository_unreachable")
+        raise OutsideError(f"git took longer than {timeout:g} seconds", "repository_unreachable")
     if result.exit_code:
         said = result.output.strip().splitlines()
         raise OutsideError(f"git: {said[-1] if said else result.exit_code}", "repository_unreachable")
