@@ -1,4 +1,4 @@
-"""What this platform offers as an MCP server: pipelines as tools."""
+"""What this platform offers as an MCP server: pipelines, and what agents remember, as tools."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 from flask import g
 
-from api import definitions, details
+from api import definitions, details, vault_access
 from api.auth import demand
 from api.resources.run_schemas import MEGABYTE
 from models import run_views
 from models.errors import DjinnBotError, Invalid
 from pipelines import arguments
+from workers import memory_answers, memory_search
 from workers import runs as commands
+from workers.memory_search import Query
 
 LONGEST_WAIT = 60  # seconds
 SHOWN = ("id", "pipeline_id", "status", "status_reason", "current_step", "progress", "outputs", "error", "created_at")
@@ -59,6 +61,12 @@ def list_pipelines() -> Any:
     return {"pipelines": list(shown)}
 
 
+def search_memory(query: str, vault: str | None = None, limit: int = 5) -> Any:
+    seen = vault_access.narrowed([vault_access.check(vault)] if vault else None)
+    found = memory_search.search(Query(query, seen, limit=limit))
+    return {"memories": memory_answers.shown(found, False)}
+
+
 def cancel_run(run_id: str, reason: str | None = None) -> Any:
     commands.cancel(run_id, reason=reason, by=g.token.name)
     return {"id": run_id, "status": run_views.fetch(run_id)["status"]}
@@ -91,6 +99,19 @@ DECLARED = (
         {"run_id": RUN, "wait_seconds": WAIT},
         ("run_id",),
         run_status,
+        READS,
+    ),
+    Tool(
+        "search_memory",
+        "read",
+        "What the agents remember of a matter, best first.",
+        {
+            "query": {"type": "string", "minLength": 1, "maxLength": 2000},
+            "vault": {"type": "string", "description": "only of this one: the id of an agent, or shared"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": 20},
+        },
+        ("query",),
+        search_memory,
         READS,
     ),
     Tool(

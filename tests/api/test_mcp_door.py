@@ -12,6 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from models import tokens
 from tests.api.conftest import AUTH, on_sqlite
+from tests.api.test_memories import indexed, put
 
 
 def ask(client, method: str, headers: dict | None = None, **params) -> dict:
@@ -38,7 +39,7 @@ def test_the_official_client_drives_the_platform(server):
             return tools, listed.structured_content, status.structured_content
 
     tools, listed, status = asyncio.run(drive())
-    assert tools == ["list_pipelines", "run_pipeline", "run_status", "cancel_run"]
+    assert tools == ["list_pipelines", "run_pipeline", "run_status", "search_memory", "cancel_run"]
     assert "quickstart" in {pipeline["id"] for pipeline in listed["pipelines"]}
     assert (status["pipeline_id"], status["status"]) == ("quickstart", "pending")
 
@@ -101,3 +102,20 @@ def test_a_notification_has_no_answer_and_there_is_no_stream(api):
     answer = api.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
     assert (answer.status_code, answer.data) == (202, b"")
     assert api.get("/mcp").status_code == api.delete("/mcp").status_code == 405
+
+
+@on_sqlite
+def test_what_agents_remember_is_found_as_far_as_the_token_sees_it(api, anyone):
+    put("release.md", "---\ntitle: Release day\n---\nWe ship on Thursdays.\n", "shared")
+    put("plan.md", "---\ntitle: Release plan\n---\nShip the parser first.\n", "architect")
+    for vault in ("shared", "architect"):
+        indexed(vault)
+    found, _ = call(api, "search_memory", query="release", limit=5)
+    assert {memory["filename"] for memory in found["memories"]} == {"release.md", "plan.md"}
+    found, _ = call(api, "search_memory", query="release", vault="architect")
+    assert [memory["filename"] for memory in found["memories"]] == ["plan.md"]
+    token = tokens.create("narrow", "read", vaults=["shared"])[1]
+    narrow = {"Authorization": f"Bearer {token}"}
+    found, _ = call(anyone, "search_memory", narrow, query="release")
+    assert [memory["filename"] for memory in found["memories"]] == ["release.md"]
+    assert call(anyone, "search_memory", narrow, query="release", vault="architect")[0]["code"] == "vault_not_found"
