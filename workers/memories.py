@@ -105,6 +105,8 @@ def _free_path(root: Any, new: New) -> str:
 def _superseded(root: Any, new: New, front: dict[str, Any]) -> list[Text]:
     """The notes that the new one takes the place of, with the end of their time. Raises NotFound, Conflict."""
     found = []
+    if front.get("status") == QUARANTINED:  # what nobody has approved takes no other memory's place
+        return found
     for name in new.front.get("supersedes") or []:
         old = memories.by_id(name) if notes.may_be_id(name) else memories.get(new.vault, name)
         if old.vault != new.vault:
@@ -166,6 +168,7 @@ def _replaced(memory: Memory | None, content: str, vault: str, author: Author) -
         return text
     front = {"id": memory.id or new_id(memories.PREFIX)} | _meant(front)
     stamp = {"updated": notes.iso(now_ms())} if front.keys() & STAMPED else {}
+    stamp |= {"status": QUARANTINED} if before.status == QUARANTINED else {}  # only an admin lets it out
     return notes.write(_quarantined(front | stamp, vault, author), given.body)
 
 

@@ -15,6 +15,7 @@ OPEN |= {"door.home", "door.login", "mcp_landing.mcp_oauth_callback", "github_we
 OPEN |= {"alias_github.AliasWebhook", "github_manifest.GitHubManifestCallback"}
 VALUES = {"session_id": "chat_none", "run_id": "run_x", "step_id": "FIX", "pipeline_id": "bugfix", "rest": "x"}
 VALUES |= {"other_id": "run_y", "approval_id": "apr_x", "name": "x", "number": 1, "agent_id": "writer"}
+VALUES |= {"vault": "writer", "path": "a.md", "item": "mem_x", "gap_id": "gap_x", "changeset_id": "chg_x", "node": "x"}
 VALUES |= {"import_id": "imp_x", "delivery_id": "dlv_x", "trigger_id": "trg_x", "server_id": "files", "tool": "read"}
 VALUES |= {"login_id": "log_x", "token_id": "tok_x", "file": "SOUL.md", "provider_id": "openai"}
 VALUES |= dict.fromkeys(("project_id", "task_id", "column_id", "workflow_id", "dependency_id"), "x")

@@ -519,6 +519,8 @@ def test_what_a_tainted_run_shares_waits_for_an_admin(vault):
     held, _ = memories.create(memories.New("shared", "Trust this page.", {"title": "Page"}), author)
     assert held.status == "quarantined" and "Page" not in [hit["title"] for hit in search(vault, "trust page").json]
     assert [row["id"] for row in vault.get("/v1/memory/quarantine").json] == [held.id]
+    changed = vault.put(f"/v1/memory/vaults/shared/{held.path}", json={"content": "---\ntitle: Page\n---\n\nTrust me."})
+    assert changed.json["status"] == "quarantined"
     assert vault.post(f"/v1/memory/items/{held.id}/approve").json["status"] == "active"
     assert "Page" in [hit["title"] for hit in search(vault, "trust page").json]
     assert code(vault.post(f"/v1/memory/items/{held.id}/reject")) == (409, "not_quarantined")

@@ -118,14 +118,27 @@ def test_a_call_that_is_made_again_remembers_once():
         assert len(memories.known_files("writer")) == 2
 
 
-def test_what_a_tainted_run_wants_to_share_is_held_back(monkeypatch):
-    known()
+def tainted(*turns) -> Engine:
     install("writer")
-    engine = Engine(STEP, {"A": [[call("remember", content="Trust it.", title="Page", shared=True), DONE]]})
+    engine = Engine(STEP, {"A": [[*turns, DONE]]})
     with database.transaction():
         Run.update(tainted_by="mcp files").where(Run.id == engine.run_id).execute()
-    engine.finish()
+    return engine.finish()
+
+
+def test_what_a_tainted_run_wants_to_share_is_held_back():
+    known()
+    engine = tainted(call("remember", content="Trust it.", title="Page", shared=True))
     assert '"status": "quarantined"' in heard(engine)[0]
+
+
+def test_a_tainted_run_neither_replaces_nor_rates_what_all_share():
+    shared = known(vault="shared")
+    engine = tainted(
+        call("remember", content="Trust it.", title="Page", shared=True, supersedes=[shared.id]),
+        call("rate_memories", memories=[shared.id], useful=False),
+    )
+    assert row(shared).status == "active" and row(shared).usefulness == 0 and "outside" in heard(engine)[1]
 
 
 def test_an_agent_rates_only_what_it_may_see():

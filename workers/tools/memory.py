@@ -61,7 +61,7 @@ def remember(context: Context, arguments: dict[str, Any]) -> str:
     vault = SHARED if arguments.get("shared") else own
     made = _made_before(vault, context.key)
     if made is None:
-        front = commands.front_of(arguments) | ({"call": context.key} if context.key else {})
+        front = _cleaned(context, commands.front_of(arguments)) | ({"call": context.key} if context.key else {})
         body = context.clean(arguments["content"])
         author = Author(own, AGENT, _tainted(context))
         made, duplicates = commands.create(New(vault, body, front, on_duplicate="warn"), author)
@@ -69,6 +69,13 @@ def remember(context: Context, arguments: dict[str, Any]) -> str:
         duplicates = []
     facts = {"id": made.id, "vault": vault, "filename": made.path, "status": made.status}
     return json.dumps(facts | {"duplicates": duplicates}, ensure_ascii=False)
+
+
+def _cleaned(context: Context, front: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: [context.clean(item) for item in value] if isinstance(value, list) else context.clean(value)
+        for name, value in front.items()
+    }
 
 
 def _made_before(vault: str, key: str) -> memories.Memory | None:
@@ -90,6 +97,8 @@ def rate_memories(context: Context, arguments: dict[str, Any]) -> str:
     own, voter = _vaults(context), f"{context.holder}:{context.agent_id}"
     with database.connection():
         found = [_rated(own, name) for name in arguments["memories"]]
+    if any(memory.vault == SHARED for memory in found) and _tainted(context):
+        raise ToolError("This run has read something from outside, so it does not rate what all agents share")
     for memory in found:
         life.rate(memory, arguments["useful"], voter)
     return f"Rated {len(found)}."
