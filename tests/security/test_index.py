@@ -57,6 +57,7 @@ RULES = {
         "workers/clients/test_http.py::test_a_redirect_to_another_origin_is_refused",
         "workers/clients/test_http.py::test_an_answer_that_is_too_large_is_cut_off",
         "workers/clients/test_http.py::test_an_answer_that_takes_too_long_is_given_up",
+        "workers/clients/test_mcp_web.py::test_the_address_is_checked_at_every_connect",
     ],
     8: [
         "security/test_mcp_attacks.py::test_nothing_runs_before_it_is_approved",
@@ -145,6 +146,7 @@ HOLES = {
         "security/test_injection.py::test_no_list_takes_an_order_from_outside",
     ],
     "frames of MCP servers": [
+        "workers/clients/test_mcp_web.py::test_a_hostile_answer_ends_the_session_with_its_reason",
         "workers/clients/test_mcp_sessions.py::test_a_server_that_never_gets_to_work_says_why_and_is_gone",
         "security/test_mcp_attacks.py::test_each_fails_for_its_own_reason_and_the_others_work_on",
     ],

@@ -193,3 +193,12 @@ def test_after_a_hundred_restarts_no_process_is_left():
 
     asyncio.run(all_of_them())
     assert gone(mark) and gone("sleep 36007")
+
+
+def test_without_a_sandbox_the_whole_group_of_a_program_ends(monkeypatch):
+    monkeypatch.setenv("SANDBOX", "none")
+    config.get.cache_clear()
+    entry = {"config": {"command": "/bin/sh", "args": ["-c", "sleep 36008 & sleep 36009"], "timeout": 1}, "sandbox": {}}
+    with pytest.raises(Unavailable, match="did not answer within 1 s"):
+        opened(entry, tools)
+    assert gone("sleep 36008") and gone("sleep 36009")
