@@ -149,9 +149,12 @@ class _Words:
         )
         shares = 1 / np.arange(1, len(self._words) + 1)
         self._shares = shares / shares.sum()
+        self._drawn: list[str] = []
 
     def some(self, count: int) -> str:
-        return " ".join(self._chance.choice(self._words, count, p=self._shares))
+        if len(self._drawn) < count:
+            self._drawn = self._chance.choice(self._words, 200_000, p=self._shares).tolist()
+        return " ".join(self._drawn.pop() for _ in range(count))
 
     def note(self, n: int) -> str:
         return f"---\ntitle: {self.some(4)}\ntags: [bench]\n---\n\n{self.some(30)}\n"

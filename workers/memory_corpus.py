@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,18 @@ class Kept:
         self._of: tuple[Any, ...] = ()
         self._seen = (0, LAST)  # (number of the write, key) that was read last
 
-    def get(self) -> tuple[Corpus, embeddings.Embedder | None]:
-        """The notes as of now, and what embeds questions about them. Raises Unavailable."""
-        embedder = embeddings.current()
+    @contextmanager
+    def using(self, embedder: embeddings.Embedder | None) -> Iterator[Corpus]:
+        """The notes as of now, with the vectors of that embedder; for the block nobody changes them.
+
+        Raises Unavailable.
+        """
         with self._lock, database.connection():
             of = (database.db.obj, embedder)
             if self._corpus is None or self._of != of or self._corpus.worn:
                 self._corpus, self._of, self._seen = Corpus(embedder.dimensions if embedder else 1), of, (0, LAST)
             self._read_on()
-            return self._corpus, embedder
+            yield self._corpus
 
     def _read_on(self) -> None:
         newest = memories.number()

@@ -72,24 +72,51 @@ class Found:
 
 def search(query: Query) -> Found:
     """The best notes, best first. Raises Unavailable if the database is away."""
-    started = time.perf_counter()
-    corpus, embedder = kept.get()
-    search = _Search(query, corpus, embedder)
-    hits = search.hits() if len(corpus) else []
+    started, now = time.perf_counter(), query.now or now_ms()
+    period = periods.find(query.text, now) if query.mode == HYBRID else None
+    asked = _Asked(period.rest if period else query.text, embeddings.current() if query.mode != KEYWORD else None)
+    with kept.using(embeddings.current()) as corpus:
+        search = _Search(query, corpus, asked, period, now)
+        hits = search.hits() if len(corpus) else []
     ms = 1000 * (time.perf_counter() - started)
     return Found(hits, search.mode, search.terms, search.weights, search.period, ms)
+
+
+class _Asked:
+    """The meaning of a question: as it is and, for a model that knows no order of words, with its rare words louder.
+
+    It is embedded before the notes are locked: a model may be far away.
+    """
+
+    def __init__(self, text: str, embedder: Embedder | None) -> None:
+        self._embedder = embedder
+        self._plain = self._embedded(text) if embedder is not None else None
+
+    def _embedded(self, text: str) -> np.ndarray | None:
+        try:
+            return self._embedder.embed([text])[0]
+        except Unavailable as error:
+            log.warning("question_not_embedded", error=str(error))
+            return None
+
+    def vector(self, shares: dict[str, float]) -> np.ndarray | None:
+        """`shares`: how rare each of its words is. None: only the words can be compared."""
+        if self._plain is None or not self._embedder.bag_of_words:
+            return self._plain
+        louder = self._embedder.embed([ranking.emphasised(shares)])[0]
+        mixed = (1 - ranking.LOUDER) * self._plain + ranking.LOUDER * louder
+        return embeddings.unit(mixed[None, :])[0]
 
 
 class _Search:
     """One question over the notes as they are now."""
 
-    def __init__(self, query: Query, corpus: Corpus, embedder: Embedder | None) -> None:
-        self.query, self.corpus, self.now = query, corpus, query.now or now_ms()
-        self.period = periods.find(query.text, self.now) if query.mode == HYBRID else None
+    def __init__(self, query: Query, corpus: Corpus, asked: _Asked, period: periods.Period | None, now: int) -> None:
+        self.query, self.corpus, self.period, self.now = query, corpus, period, now
         self.allowed = self._allowed()
-        self.words = words.asked(self._plain if self.period and self.period.relative else query.text)
+        self.words = words.asked(period.rest if period and period.relative else query.text)
         self.occurrences = corpus.look_up(self.terms, self.allowed)
-        self.vector = self._embedded(embedder) if query.mode != KEYWORD else None
+        self.vector = asked.vector({word: self.occurrences.share(term) for word, term in self.words.items()})
         self.mode = KEYWORD if self.vector is None else query.mode
         self.weights = self._weights()
         self.signals: dict[str, Signal] = {}
@@ -98,26 +125,6 @@ class _Search:
     @property
     def terms(self) -> list[str]:
         return list(dict.fromkeys(self.words.values()))
-
-    @property
-    def _plain(self) -> str:
-        return self.period.rest if self.period else self.query.text
-
-    def _embedded(self, embedder: Embedder | None) -> np.ndarray | None:
-        """The question as it is and, for a model that knows no order of words, with its rare words louder."""
-        if embedder is None:
-            return None
-        shares = {word: self.occurrences.share(term) for word, term in self.words.items()}
-        texts = [self._plain, *([ranking.emphasised(shares)] if embedder.bag_of_words else [])]
-        try:
-            vectors = embedder.embed(texts)
-        except Unavailable as error:
-            log.warning("question_not_embedded", error=str(error))
-            return None
-        if len(vectors) == 1:
-            return vectors[0]
-        mixed = (1 - ranking.LOUDER) * vectors[0] + ranking.LOUDER * vectors[1]
-        return embeddings.unit(mixed[None, :])[0]
 
     def _weights(self) -> dict[str, float]:
         own = {self.mode: 1.0} if self.mode != HYBRID else dict(ranking.WEIGHTS)

@@ -253,3 +253,27 @@ def test_what_is_counted_in_one_vault_says_nothing_about_another(root):
         (other / f"{n}.md").write_text("alpha " * 5)
     index("other")
     assert memory_search.search(Query("alpha", ("writer",), mode="keyword")).hits[0].signals == before
+
+
+def test_searches_and_writes_at_the_same_time_do_not_meet(root):
+    for n in range(20):
+        (root / f"{n}.md").write_text(f"Note {n} about walnuts, see [[{(n + 1) % 20}]].")
+    index()
+    failures, done = [], threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            try:
+                found("walnuts")
+            except Exception as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for n in range(20):
+        commands.create(New("writer", f"Another walnut, number {n}."), PERSON)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
