@@ -26,7 +26,7 @@ def list_servers(as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    rows = ((s["id"], styled(s["status"]), s["transport"], str(len(s["discovered_tools"])), why(s)) for s in found)
+    rows = ((s["id"], s["status"], s["transport"], str(len(s["discovered_tools"])), why(s)) for s in found)
     out.print(table(["server", "status", "transport", "tools", ""], rows))
 
 

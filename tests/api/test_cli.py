@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -148,3 +149,18 @@ def test_github_is_shown_with_what_it_has_sent(djinnbot, server):
     assert djinnbot("github", "replay", id).strip() == f"{id}: queued"
     assert "pipeline resolve" in djinnbot("github", "triggers")
     assert '"built_in"' in djinnbot("github", "triggers", "--json")
+
+
+def test_mcp_servers_are_added_shown_approved_granted_and_removed(djinnbot, tmp_path):
+    install("writer")
+    file = tmp_path / "mcp.json"
+    file.write_text('{"mcpServers": {"second": {"command": "uvx"}}}')
+    added = djinnbot("mcp", "add", "First", "--env", "TOKEN=${MINE}", "--read", "/data", "--", "npx", "-y", "server")
+    assert added.strip() == "first: djinnbot mcp approve first"
+    assert djinnbot("mcp", "import", str(file)).strip() == "second: created"
+    assert "'-y', 'server'" in djinnbot("mcp", "approve", "first", "--yes")
+    assert "first" in djinnbot("mcp", "list") and '"state": "approved"' in djinnbot("mcp", "show", "first", "--json")
+    assert "every tool of first" in djinnbot("mcp", "grant", "first", "writer")
+    djinnbot("mcp", "revoke", "first", "writer")
+    assert djinnbot("mcp", "remove", "first").strip() == "first is removed"
+    assert [server["id"] for server in json.loads(djinnbot("mcp", "list", "--json"))] == ["second"]
