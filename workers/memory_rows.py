@@ -11,7 +11,7 @@ import structlog
 
 from models import database, memories
 from models.base import dumps, now_ms
-from models.errors import Unavailable
+from models.errors import DjinnBotError
 from models.memories import (
     Memory,
     MemoryChunk,
@@ -94,7 +94,7 @@ def _vectors(drafts: Sequence[Draft], cut: Sequence[list[tuple[int, int]]]) -> l
     ]
     try:
         return [packed(vector) for vector in embedder.embed(texts)]
-    except Unavailable as error:  # they are found by their words, and wait for their vectors
+    except DjinnBotError as error:  # they are found by their words, and wait for their vectors
         log.warning("not_embedded", notes=len(drafts), error=str(error))
         return None
 

@@ -12,7 +12,7 @@ import structlog
 
 from models import database, memory_links
 from models.base import now_ms
-from models.errors import Unavailable
+from models.errors import DjinnBotError
 from models.settings import get as setting
 from pipelines import periods, ranking, words
 from pipelines.corpus import Corpus
@@ -95,7 +95,7 @@ class _Asked:
     def _embedded(self, text: str) -> np.ndarray | None:
         try:
             return self._embedder.embed([text])[0]
-        except Unavailable as error:
+        except DjinnBotError as error:
             log.warning("question_not_embedded", error=str(error))
             return None
 
