@@ -18,6 +18,7 @@ from pipelines.notes import STATUSES
 
 K1, B = 1.2, 0.6  # of BM25
 EMPTY = np.zeros(0, np.int32)
+NO_VECTOR = -1.0  # instead of a cosine
 FAR = 2**62  # a time that never comes
 UNSORTED_SHARE, UNSORTED_LEAST = 0.1, 100_000  # words that may wait for the next sort
 DEAD_SHARE = 0.3
@@ -196,12 +197,12 @@ class Corpus:
 
     def semantic_scores(self, vector: np.ndarray, allowed: np.ndarray) -> np.ndarray:
         """The cosine of every note's best passage, -1 where there is none or it is not `allowed`."""
-        scores = np.full(self.keys.size, -1, np.float32)
+        scores = np.full(self.keys.size, NO_VECTOR, np.float32)
         if self.vectors.size:
             owners = self.owners.values  # in order
             firsts = np.flatnonzero(np.diff(owners, prepend=-1))
             scores[owners[firsts]] = np.maximum.reduceat(self.vectors.values @ vector, firsts)
-            scores[~allowed] = -1
+            scores[~allowed] = NO_VECTOR
         return scores
 
     def best_passage(self, place: int, vector: np.ndarray) -> int:

@@ -15,7 +15,7 @@ from models.base import now_ms
 from models.errors import DjinnBotError
 from models.settings import get as setting
 from pipelines import periods, ranking, words
-from pipelines.corpus import Corpus
+from pipelines.corpus import NO_VECTOR, Corpus
 from pipelines.notes import ACTIVE, SUPERSEDED
 from pipelines.ranking import GRAPH, KEYWORD, SEMANTIC, TIME, Signal
 from workers.clients import embeddings
@@ -152,6 +152,9 @@ class _Search:
         if SEMANTIC in self.weights:
             scores = self.corpus.semantic_scores(self.vector, self.allowed)
             self.signals[SEMANTIC] = ranking.ranked(scores, ranking.SEMANTIC_FLOOR)
+        if self.mode == HYBRID:  # a note whose vectors are still to come counts by its words alone
+            bare = self.signals[SEMANTIC].scores <= NO_VECTOR
+            self.signals[SEMANTIC].ranks[bare] = self.signals[KEYWORD].ranks[bare]
         first = ranking.fuse(self.signals, {name: self.weights[name] for name in self.signals})
         if GRAPH in self.weights:
             self.signals[GRAPH] = ranking.ranked(self._linked(first))
@@ -219,7 +222,7 @@ class _Search:
         return {
             name: {"rank": int(signal.ranks[place]), "score": float(signal.scores[place])}
             for name, signal in self.signals.items()
-            if signal.ranks[place]
+            if signal.ranks[place] and signal.scores[place] > NO_VECTOR
         }
 
 
