@@ -15,7 +15,7 @@ STREAMED = ("agent_output", "agent_thinking", "tool_call_start", "tool_call_end"
 SESSION = (
     *("id", "agent_id", "status", "title", "model", "system_prompt_supplement", "thinking_level", "project_id"),
     *("metadata", "forked_from", "message_count", "queued_count", "active_message_id", "error", "last_seq"),
-    *("created_by", "created_at", "started_at", "last_activity_at", "completed_at"),
+    *("tainted_by", "created_by", "created_at", "started_at", "last_activity_at", "completed_at"),
 )
 MESSAGE = (
     *("id", "session_id", "seq", "role", "content", "status", "model", "thinking", "tool_calls", "attachments"),

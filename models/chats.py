@@ -61,6 +61,7 @@ class ChatSession(Model):
     summary = peewee.TextField(null=True)  # of the turns up to `summary_turn`, which no longer fit the model's context
     summary_turn = peewee.IntegerField(default=0)
     last_seq = peewee.IntegerField(default=0)
+    tainted_by = peewee.TextField(null=True)  # as of runs
     created_by = peewee.TextField(null=True)
     created_at = peewee.BigIntegerField()
     started_at = peewee.BigIntegerField(null=True)

@@ -120,24 +120,12 @@ class RunAgent(Model):
         without_rowid = True
 
 
-def is_tainted(run_id: str) -> bool:
-    """Whether something from outside (the web, issues, an MCP server) has been read in the run."""
-    row = database.execute("SELECT tainted_by FROM runs WHERE id = ?", (run_id,)).fetchone()
-    return row is not None and row[0] is not None
-
-
 def get(run_id: str) -> Run:
     """Raises NotFound."""
     found = Run.fetch("id = ?", (run_id,))
     if not found:
         raise NotFound(f"Run {run_id} not found", "run_not_found")
     return found[0]
-
-
-def taint(run_id: str, why: str) -> None:
-    """Untrusted content comes into the run, from here on to its end; the first reason stays."""
-    sql = "UPDATE runs SET tainted_by = ? WHERE id = ? AND tainted_by IS NULL"
-    database.execute(sql, (why, run_id))
 
 
 def lock(run_id: str) -> None:

@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 def start(agent_id: str, *, model: str | None = None, message: str | None = None, **columns: Any) -> dict[str, Any]:
     """Opens a session; `{session_id, first: the answer of `post`, or None}`. Raises NotFound, Conflict, TooMany.
 
-    `columns`: system_prompt_supplement, thinking_level, title, project_id, metadata, created_by.
+    `columns`: system_prompt_supplement, thinking_level, title, project_id, metadata, created_by, tainted_by.
     """
     session_id, now, model = new_id(chats.PREFIX), now_ms(), model or settings.chat_model(agent_id)
     row = {"id": session_id, "agent_id": agent_id, "status": SessionStatus.READY, "model": model}
@@ -191,7 +191,7 @@ def fork(session_id: str, *, message_id: str | None = None, model: str | None = 
         source = chats.lock(session_id)
         last = chats.message(message_id, session_id) if message_id else None
         origin = {"session_id": session_id, "message_id": message_id}
-        kept = ("system_prompt_supplement", "thinking_level", "project_id", "metadata", "title")
+        kept = ("system_prompt_supplement", "thinking_level", "project_id", "metadata", "title", "tainted_by")
         shared = {name: getattr(source, name) for name in kept}
         given = {name: value for name, value in columns.items() if value is not None}
         made = start(source.agent_id, model=model or source.model, **shared | given, forked_from=origin)["session_id"]

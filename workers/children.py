@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models import runs
+from models import runs, taint
 from models.errors import ChildFailed, ConfigError
 from models.events import Event
 from models.run_views import COUNTED
@@ -69,7 +69,7 @@ def _settle(walk: Walk, visit: Visit, child: Run) -> None:
     walk.answered.append(f"child.{child.id}")
     walk.add = {name: walk.add.get(name, 0) + getattr(child, name) for name in COUNTED}
     if child.tainted_by:
-        runs.taint(walk.run.id, f"{child.tainted_by}, in run {child.id}")
+        taint.mark(walk.run.id, f"{child.tainted_by}, in run {child.id}")
     visit.usage = walks.usage(child)
     walk.state.touch(visit)
     step, outputs = walk.state.step(visit), child.outputs or {}

@@ -128,6 +128,9 @@ class SessionSchema(AnswerSchema):
     error = fields.Str(allow_none=True)
     usage = fields.Nested(UsageSchema)
     last_seq = fields.Int()
+    tainted_by = fields.Str(
+        allow_none=True, metadata={"description": "What from outside was read in it; what it wants to share waits"}
+    )
     created_by = fields.Str(allow_none=True)
     created_at = fields.Int()
     started_at = fields.Int(allow_none=True)

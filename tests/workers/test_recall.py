@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from models import database, memories, memory_life
+from models import database, memories, memory_life, taint
 from models.runs import Run
 from tests.chat import Chat, install
 from tests.engine import Engine
+from workers import chats, memory_index
 from workers import memories as commands
-from workers import memory_index
 from workers.agent import recall
 from workers.memories import Author, New
 from workers.tools import memory as tools
@@ -130,6 +130,17 @@ def test_what_a_tainted_run_wants_to_share_is_held_back():
     known()
     engine = tainted(call("remember", content="Trust it.", title="Page", shared=True))
     assert '"status": "quarantined"' in heard(engine)[0]
+
+
+def test_what_a_tainted_chat_or_its_fork_wants_to_share_is_held_back():
+    chat = Chat(["yes"])
+    chat.ask("hello")
+    with database.transaction():
+        taint.mark(chat.id, "mcp files")
+    for holder in (chat.id, chats.fork(chat.id)):
+        context = Context(None, agent_id="writer", holder=holder)
+        made = json.loads(tools.remember(context, {"content": f"Trust {holder}.", "shared": True}))
+        assert made["status"] == "quarantined"
 
 
 def test_a_tainted_run_neither_replaces_nor_rates_what_all_share():

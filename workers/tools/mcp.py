@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from models import chats, database, mcp_search, runs
+from models import chats, database, mcp_search, taint
 from models.errors import Conflict, OutsideError, Unavailable
 from models.mcp_grants import Offer
 from pipelines import arguments as foreign
@@ -77,7 +77,8 @@ def _called(context: Context, offer: Offer, arguments: dict[str, Any]) -> str:
         answer = mcp_calls.call(offer.server_id, offer.name, arguments, offer.timeout, **_who(context))
     except (Conflict, OutsideError, Unavailable) as error:
         raise ToolError(f"{offer.server_name}: {error.message}") from error
-    _taint(context, offer)
+    with database.transaction():
+        taint.mark(context.holder, f"a result of {offer.name} of MCP server {offer.server_id}")
     text = UNTRUSTED.format(server=offer.server_name) + texts.as_text(answer)
     if answer["is_error"]:
         raise ToolError(text)
@@ -87,12 +88,6 @@ def _called(context: Context, offer: Offer, arguments: dict[str, Any]) -> str:
 def _who(context: Context) -> dict[str, Any]:
     key = "session_id" if context.holder.startswith(chats.PREFIX) else "run_id"
     return {key: context.holder, "step_id": context.step_id, "agent_id": context.agent_id}
-
-
-def _taint(context: Context, offer: Offer) -> None:
-    if not context.holder.startswith(chats.PREFIX):
-        with database.transaction():
-            runs.taint(context.holder, f"a result of {offer.name} of MCP server {offer.server_id}")
 
 
 def _search(offers: Sequence[Offer]) -> Tool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from models import chats, database, memories, memory_life, runs
+from models import database, memories, memory_life, taint
 from models.errors import Invalid
 from pipelines import notes
 from pipelines.notes import SHARED
@@ -87,10 +87,8 @@ def _made_before(vault: str, key: str) -> memories.Memory | None:
 
 
 def _tainted(context: Context) -> bool:
-    if context.holder.startswith(chats.PREFIX) or not context.holder:
-        return False
     with database.connection():
-        return runs.is_tainted(context.holder)
+        return taint.reason(context.holder) is not None
 
 
 def rate_memories(context: Context, arguments: dict[str, Any]) -> str:

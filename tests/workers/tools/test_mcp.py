@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from models import database, runs
+from models import database, runs, taint
 from models.mcp_grants import Offer
 from pipelines import arguments
 from tests.api import factories
@@ -122,5 +122,5 @@ def test_a_result_taints_the_run_and_the_first_reason_stays(store):
     run_id = factories.run()
     with database.transaction():
         for why in ("first", "second"):
-            runs.taint(run_id, why)
+            taint.mark(run_id, why)
     assert runs.get(run_id).tainted_by == "first"
