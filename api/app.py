@@ -143,7 +143,6 @@ def create_app(start: bool = True) -> Flask:
     app.register_blueprint(site.blueprint)
     app.register_blueprint(door.blueprint)
     app.register_blueprint(mcp_door.blueprint)
-    app.register_blueprint(mcp_oauth.landing)
     dashboard.mount(app)
     if start:
         begin()

@@ -12,7 +12,7 @@ import peewee
 
 from models import crypto, database, mcp_configs
 from models.base import JSONField, Model, now_ms
-from models.errors import NotFound, Unreadable
+from models.errors import Conflict, NotFound, Unreadable
 from models.mcp_configs import STDIO
 
 CONFIGURING, RUNNING, ERROR, STOPPED = STATUSES = ("configuring", "running", "error", "stopped")
@@ -45,6 +45,7 @@ class McpServer(Model):
     last_checked_at = peewee.BigIntegerField(null=True)
     next_retry_at = peewee.BigIntegerField(null=True)
     last_call_at = peewee.BigIntegerField(null=True)
+    login_state = peewee.TextField(null=True)  # digest of what the login under way will bring back
     version = peewee.IntegerField(default=1)
     created_at = peewee.BigIntegerField()
     updated_at = peewee.BigIntegerField()
@@ -110,6 +111,22 @@ def find(server_id: str) -> McpServer:
     if found is None:
         raise NotFound(f"MCP server {server_id} not found", "mcp_server_not_found")
     return found
+
+
+def _digest(state: str) -> str:
+    return hashlib.sha256(state.encode()).hexdigest()
+
+
+def begin_login(server_id: str, state: str) -> None:
+    McpServer.update(login_state=_digest(state)).where(McpServer.id == server_id).execute()
+
+
+def end_login(state: str) -> None:
+    """Raises Conflict unless somebody was sent away with that state, and has not come back with it yet."""
+    with database.transaction():
+        sql = "UPDATE mcp_servers SET login_state = NULL WHERE login_state = ?"
+        if not database.execute(sql, (_digest(state),)).rowcount:
+            raise Conflict("No login with this state is under way: begin it again", "oauth_unknown_state", allowed=[])
 
 
 def wanted() -> list[McpServer]:

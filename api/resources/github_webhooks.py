@@ -23,7 +23,12 @@ MOST_BYTES = 5 << 20
 SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 RETRY_SECONDS = 60
-DELIVERY = {"requestBody": {"content": {"application/json": {"schema": PayloadSchema}}, "required": True}}
+DELIVERY = {
+    "requestBody": {
+        "content": {"application/json": {"schema": PayloadSchema, "example": {"zen": "Design for failure."}}},
+        "required": True,
+    }
+}
 
 
 @blueprint.route("/github/webhooks")

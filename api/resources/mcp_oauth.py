@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint as Plain
+from urllib.parse import parse_qs, urlsplit
+
 from flask import Response, request
 from flask.views import MethodView
 
 from api.audited import recorded
 from api.blueprint import Blueprint, needs
-from api.resources import mcp_schemas as schemas
+from api.resources import mcp_login_schemas as schemas
 from api.resources.control_schemas import NothingSchema
 from models import database, mcp
-from models.errors import Invalid
 from workers import mcp as commands
 from workers import mcp_wire
 
 blueprint = Blueprint("mcp_oauth", "mcp_oauth", url_prefix="/v1", description="Logging in at MCP servers")
-landing = Plain("mcp_landing", __name__, url_prefix="/v1")
 SECONDS = 60.0  # that the supervisor may take
-LONGEST = 4096  # characters of what comes back
 DONE = "You are logged in. You can close this window.\n"
 
 
@@ -35,21 +33,23 @@ class McpOauthStart(MethodView):
         database.release()
         callback = f"{request.host_url.rstrip('/')}/v1/mcp/oauth/callback"
         answer = mcp_wire.ask("authorize", server_id, SECONDS, redirect_uri=callback)
+        with database.transaction():
+            mcp.begin_login(server_id, parse_qs(urlsplit(answer["url"]).query)["state"][0])
         return {"authorization_url": answer["url"], "expires_in": answer["expires_in"]}
 
 
-@landing.get("/mcp/oauth/callback")
-@needs("public")
-def mcp_oauth_callback():
-    """Where the server sends the browser back to; the state proves that it was sent away from here"""
-    given = {name: request.args.get(name, "")[:LONGEST] for name in ("code", "state", "iss", "error")}
-    if not given["state"] or not (given["code"] or given["error"]):
-        raise Invalid("state and code are needed", errors={"state": ["required"], "code": ["required"]})
-    answer = mcp_wire.ask("authorized", "", SECONDS, **given | {"iss": given["iss"] or None})
-    with database.transaction():
-        commands.ring(mcp.find(answer["server_id"]))
-    return Response(DONE, content_type="text/plain; charset=utf-8")
+@blueprint.route("/mcp/oauth/callback")
+class McpOauthCallback(MethodView):
+    @needs("public")
+    @blueprint.arguments(schemas.McpLandingSchema, location="query")
+    @blueprint.response(200, description="You are logged in")
+    @blueprint.errors(409, 502, 503, 504)
+    def get(self, query):
+        """Where the server sends the browser back to; the state proves that it was sent away from here"""
+        mcp.end_login(query["state"])
+        answer = mcp_wire.ask("authorized", "", SECONDS, **query | {"iss": query["iss"] or None})
+        with database.transaction():
+            commands.ring(mcp.find(answer["server_id"]))
+        return Response(DONE, content_type="text/plain; charset=utf-8")
 
-
-mcp_oauth_callback.takes_query = True
-mcp_oauth_callback.lands = True
+    get.lands = True

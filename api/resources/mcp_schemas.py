@@ -213,11 +213,6 @@ class McpGatewaySchema(AnswerSchema):
     mcpServers = fields.Dict(keys=fields.Str(), values=fields.Dict(), required=True)
 
 
-class McpLoginSchema(AnswerSchema):
-    authorization_url = fields.Str(required=True)
-    expires_in = fields.Int(required=True, metadata={"description": "seconds"})
-
-
 class McpRestartSchema(AnswerSchema):
     status = fields.Str(required=True, metadata={"enum": ["restart_requested"]})
 

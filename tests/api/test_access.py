@@ -11,7 +11,7 @@ from tests.api.conftest import AUTH, TOKEN, on_sqlite
 
 pytestmark = on_sqlite
 OPEN = {"status.Status", "site.healthz", "site.readyz", "site.openapi", "site.docs", "site.docs_style"}
-OPEN |= {"door.home", "door.login", "mcp_landing.mcp_oauth_callback", "github_webhooks.GitHubWebhooks"}
+OPEN |= {"door.home", "door.login", "mcp_oauth.McpOauthCallback", "github_webhooks.GitHubWebhooks"}
 OPEN |= {"alias_github.AliasWebhook", "github_manifest.GitHubManifestCallback"}
 VALUES = {"session_id": "chat_none", "run_id": "run_x", "step_id": "FIX", "pipeline_id": "bugfix", "rest": "x"}
 VALUES |= {"other_id": "run_y", "approval_id": "apr_x", "name": "x", "number": 1, "agent_id": "writer"}
