@@ -71,12 +71,10 @@ def _sqlite(path: str, synchronous: str, pool_size: int) -> peewee.Database:
 
 
 def _postgres(url: str, pool_size: int) -> peewee.Database:
-    from playhouse.postgres_ext import PooledPsycopg3Database
+    from models.postgres import PooledPostgres
 
     options = parse(url)
-    return PooledPsycopg3Database(
-        options.pop("database"), max_connections=pool_size, timeout=10, connect_timeout=5, **options
-    )
+    return PooledPostgres(options.pop("database"), max_connections=pool_size, timeout=10, connect_timeout=5, **options)
 
 
 def dialect() -> str:
