@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-PARTS = ("engine", "streams", "provider_stream", "memory")
+PARTS = ("engine", "streams", "provider_stream", "first_word", "boards", "webhooks", "memory")
 
 for part in PARTS:
     subprocess.run([sys.executable, "-m", f"bench.{part}"], check=True)
