@@ -126,7 +126,7 @@ def end_login(state: str) -> None:
     with database.transaction():
         sql = "UPDATE mcp_servers SET login_state = NULL WHERE login_state = ?"
         if not database.execute(sql, (_digest(state),)).rowcount:
-            raise Conflict("No login with this state is under way: begin it again", "oauth_unknown_state", allowed=[])
+            raise Conflict("No login with this state is under way: begin it again", "oauth_unknown_state")
 
 
 def wanted() -> list[McpServer]:

@@ -14,8 +14,10 @@ from referencing import Registry
 
 MAX_PROBLEMS = 5
 MAX_CHECKS = 20_000
+MAX_DEPTH = 100  # keywords inside keywords; Python's own limit would be hit inside a library that does not survive it
 UNRUN = ("pattern", "patternProperties", "format")
 _left: ContextVar[int] = ContextVar("checks_left")
+_depth: ContextVar[int] = ContextVar("depth")
 
 
 class TooMuch(Exception):
@@ -25,6 +27,7 @@ class TooMuch(Exception):
 def problems(schema: dict[str, Any], given: Any) -> list[str]:
     """Why `given` does not match; references to other documents are not followed."""
     _left.set(MAX_CHECKS)
+    _depth.set(0)
     try:
         errors = _first(_Bounded(schema, registry=Registry()).iter_errors(given))
     except Exception as error:  # a schema from outside can be broken in any way
@@ -38,11 +41,15 @@ def _first(errors: Iterator[Any]) -> list[Any]:
 
 def _counted(check: Callable) -> Callable:
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        left = _left.get() - 1
+        left, depth = _left.get() - 1, _depth.get() + 1
         if left < 0:
             raise TooMuch(f"it takes more than {MAX_CHECKS} checks")
+        if depth > MAX_DEPTH:
+            raise TooMuch(f"it is deeper than {MAX_DEPTH}")
         _left.set(left)
+        _depth.set(depth)
         yield from check(validator, value, instance, schema) or ()
+        _depth.set(depth - 1)
 
     return counted
 

@@ -111,6 +111,12 @@ def test_no_schema_keeps_us_busy(schema):
     assert time.monotonic() - began < 3
 
 
+def test_a_schema_without_a_bottom_is_broken_and_siblings_do_not_count_as_depth():
+    assert "deeper than 100" in arguments.problems({"$ref": "#"}, {"x": 1})[0]
+    wide = {"properties": {f"p{n}": {"type": "string"} for n in range(300)}}
+    assert arguments.problems(wide, {f"p{n}": "x" for n in range(300)}) == []
+
+
 def test_a_reference_elsewhere_is_not_followed():
     assert "schema is broken" in arguments.problems({"$ref": "http://127.0.0.1:1/x"}, {})[0]
 
