@@ -15,6 +15,8 @@ from tests.mcp_servers import failed, hostile, register
 from tests.platform import Platform, running, wait_for
 from tests.workers.clients.test_mcp_sessions import gone, processes
 
+pytestmark = mcp_servers.alone
+
 PIPELINE = """
 id: attacked
 agents: [{id: tester}]
@@ -153,7 +155,7 @@ def test_a_schema_that_takes_for_ever_keeps_nobody_busy(platform, good):
     register(platform.client, hostile("slow_schema"))
     mcp_servers.running(platform.client, "slow-schema")
     _, end = tool_end(platform, "slow-schema__echo")
-    assert "more than 20000 checks" in end["result"] and end["is_error"]
+    assert "deeper than 100" in end["result"] and end["is_error"]
 
 
 def supervisors(platform: Platform) -> list[int]:
