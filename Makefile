@@ -52,7 +52,7 @@ lock: ## Pin the newest versions that setup.cfg allows
 	  --extra local --extra postgres --extra dev -o requirements-dev.lock -c requirements.lock setup.cfg requirements.in
 
 test: install-dev system-packages tests/npm/node_modules ## Install what the tests need and pass them
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/storm --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/storm --cov --cov-report=term:skip-covered
 
 SYSTEM_PACKAGES = $(shell command -v bwrap >/dev/null || echo bubblewrap) \
   $(shell command -v redis-server >/dev/null || echo redis-server) \

@@ -11,12 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from api.client import Client
 from tests.platform import free_port, wait_for
 
-alone = pytest.mark.xdist_group("mcp")  # tests that look at all programs of this machine
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 NODE = ROOT / "tests/npm/node_modules"

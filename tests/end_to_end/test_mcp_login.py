@@ -13,8 +13,6 @@ from api.client import ApiError
 from tests import mcp_servers
 from tests.platform import Platform, free_port, running, wait_for
 
-pytestmark = mcp_servers.alone
-
 SERVER = mcp_servers.ROOT / "tests" / "fixtures" / "mcp" / "login_server.py"
 BROWSER = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
 

@@ -11,8 +11,6 @@ from tests import mcp_servers
 from tests.mcp_servers import DISCOVERED_SECONDS, discovered
 from tests.platform import Platform, free_port, running
 
-pytestmark = mcp_servers.alone
-
 PIPELINE = """
 id: caller-{agent}
 agents: [{{id: {agent}}}]

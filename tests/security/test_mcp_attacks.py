@@ -15,8 +15,6 @@ from tests.mcp_servers import failed, hostile, register
 from tests.platform import Platform, running, wait_for
 from tests.workers.clients.test_mcp_sessions import gone, processes
 
-pytestmark = mcp_servers.alone
-
 PIPELINE = """
 id: attacked
 agents: [{id: tester}]

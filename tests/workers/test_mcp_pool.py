@@ -16,7 +16,7 @@ from tests.api.conftest import on_sqlite
 from workers import mcp as commands
 from workers.mcp_sessions import Sessions, wanted
 
-pytestmark = [on_sqlite, pytest.mark.usefixtures("store"), mcp_servers.alone]
+pytestmark = [on_sqlite, pytest.mark.usefixtures("store")]
 
 
 def server(name: str, mode: str = "plain", approved: bool = True, **entry: Any) -> str:

@@ -16,7 +16,7 @@ from tests import mcp_servers
 from tests.api.conftest import on_sqlite
 from workers.clients.mcp.session import Session
 
-pytestmark = [on_sqlite, pytest.mark.usefixtures("store"), mcp_servers.alone]
+pytestmark = [on_sqlite, pytest.mark.usefixtures("store")]
 BOX = {"network": False, "read_paths": [], "write_paths": []}
 
 

@@ -12,11 +12,10 @@ import pytest
 from models import config
 from models.errors import Unavailable
 from models.redaction import NOTHING
-from tests import mcp_servers
 from tests.api.conftest import on_sqlite
 from workers.clients.mcp.session import Session
 
-pytestmark = [on_sqlite, pytest.mark.usefixtures("store"), mcp_servers.alone]
+pytestmark = [on_sqlite, pytest.mark.usefixtures("store")]
 BOX = {"network": False, "read_paths": [], "write_paths": []}
 
 
