@@ -63,7 +63,7 @@ SYSTEM_PACKAGES = $(shell command -v bwrap >/dev/null || echo bubblewrap) \
 # Recorded webhooks, and MCP servers that are written for node; each file is checked against its hash.
 tests/npm/node_modules: tests/npm/package-lock.json
 	@npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null \
-	  || { echo "The tests need node 20 or newer with npm, and three packages from it. On Debian: apt-get install npm"; exit 14; }
+	  || { echo "npm could not install three packages of the tests; it says why above. It must be that of node 20 or newer."; exit 14; }
 	@touch $@
 
 system-packages:

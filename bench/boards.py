@@ -5,20 +5,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 import time
 
+from bench.report import on_database
+
 TASKS, CASCADE, PAGES = 5_000, 500, 100
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        os.environ |= {"DATA_DIR": folder, "API_TOKEN": "bench", "LOG_LEVEL": "error"}
-        if len(sys.argv) > 1 and sys.argv[1] != "sqlite":
-            os.environ["DATABASE_URL"] = sys.argv[1]
-        measure()
 
 
 def measure() -> None:
@@ -70,4 +61,4 @@ def timed(call) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    on_database(measure, API_TOKEN="bench")

@@ -8,23 +8,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
-import sys
-import tempfile
 import time
 import uuid
+
+from bench.report import on_database
 
 DELIVERIES, WARM_UP = 1_000, 20
 SECRET = "webhook-secret-of-the-bench"
 NOBODY = "redis://127.0.0.1:1"
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        os.environ |= {"DATA_DIR": folder, "GITHUB_WEBHOOK_SECRET": SECRET, "REDIS_URL": NOBODY, "LOG_LEVEL": "error"}
-        if len(sys.argv) > 1 and sys.argv[1] != "sqlite":
-            os.environ["DATABASE_URL"] = sys.argv[1]
-        measure()
 
 
 def measure() -> None:
@@ -66,4 +57,4 @@ def payload(number: int) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    on_database(measure, GITHUB_WEBHOOK_SECRET=SECRET, REDIS_URL=NOBODY)

@@ -185,12 +185,17 @@ def insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], th
     for start in range(0, len(rows), ROWS_PER_INSERT):
         part = rows[start : start + ROWS_PER_INSERT]
         if dialect() == "postgres":
-            text = orjson.dumps([dict(zip(columns, row, strict=True)) for row in part]).decode()
+            text = orjson.dumps([dict(zip(columns, row, strict=True)) for row in part], default=_hex).decode()
             source, values = f"SELECT {names} FROM json_populate_recordset(NULL::{table}, ?)", [text]
         else:
             source = "VALUES " + ", ".join([f"({', '.join('?' * len(columns))})"] * len(part))
             values = [value for row in part for value in row]
         execute(f"INSERT INTO {table} ({names}) {source} {then}", values)
+
+
+def _hex(value: bytes) -> str:
+    """Bytes as PostgreSQL reads them from a text."""
+    return f"\\x{value.hex()}"
 
 
 def literal(text: str) -> str:

@@ -138,6 +138,11 @@ def get(id: str) -> Delivery:
     return found[0]
 
 
+def is_open(id: str) -> bool:
+    sql = "SELECT 1 FROM github_deliveries WHERE id = ? AND status IN ('queued', 'processing')"
+    return database.execute(sql, (id,)).fetchone() is not None
+
+
 def payload(row: Delivery) -> dict[str, Any]:
     """What GitHub has sent."""
     return orjson.loads(zlib.decompress(row.body))

@@ -14,9 +14,11 @@ from models import crypto, database, mcp_configs
 from models.base import JSONField, Model, now_ms
 from models.errors import Conflict, NotFound, Unreadable
 from models.mcp_configs import STDIO
+from models.tokens import digest
 
 CONFIGURING, RUNNING, ERROR, STOPPED = STATUSES = ("configuring", "running", "error", "stopped")
 ACTIVE, DRIFTED, DISABLED, GONE = TOOL_STATES = ("active", "drifted", "disabled", "gone")
+WANTED = "enabled AND NOT paused"
 PINNED = ("title", "description", "input_schema", "annotations")
 
 
@@ -113,25 +115,13 @@ def find(server_id: str) -> McpServer:
     return found
 
 
-def _digest(state: str) -> str:
-    return hashlib.sha256(state.encode()).hexdigest()
-
-
-def begin_login(server_id: str, state: str) -> None:
-    McpServer.update(login_state=_digest(state)).where(McpServer.id == server_id).execute()
-
-
-def end_login(state: str) -> None:
-    """Raises Conflict unless somebody was sent away with that state, and has not come back with it yet."""
-    with database.transaction():
-        sql = "UPDATE mcp_servers SET login_state = NULL WHERE login_state = ?"
-        if not database.execute(sql, (_digest(state),)).rowcount:
-            raise Conflict("No login with this state is under way: begin it again", "oauth_unknown_state")
-
-
 def wanted() -> list[McpServer]:
     """Those that are to run, as far as their rows say; by id."""
-    return McpServer.fetch("enabled AND NOT paused ORDER BY id", ())
+    return McpServer.fetch(f"{WANTED} ORDER BY id", ())
+
+
+def is_any_wanted() -> bool:
+    return database.execute(f"SELECT 1 FROM mcp_servers WHERE {WANTED} LIMIT 1").fetchone() is not None
 
 
 def tools(server_id: str) -> list[McpTool]:
@@ -159,6 +149,18 @@ def _place(server_id: str) -> tuple[str, str, str]:
 
 
 # --- writing, all in the caller's transaction ---
+
+
+def begin_login(server_id: str, state: str) -> None:
+    McpServer.update(login_state=digest(state)).where(McpServer.id == server_id).execute()
+
+
+def end_login(state: str) -> None:
+    """Raises Conflict unless somebody was sent away with that state, and has not come back with it yet."""
+    with database.transaction():
+        sql = "UPDATE mcp_servers SET login_state = NULL WHERE login_state = ?"
+        if not database.execute(sql, (digest(state),)).rowcount:
+            raise Conflict("No login with this state is under way: begin it again", "oauth_unknown_state")
 
 
 def seal(server: McpServer, values: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from models import audit, database, secrets
+from models import database, secret_uses, secrets
 from models.errors import ConfigError
 
 
@@ -24,17 +24,6 @@ def values(server_id: str, generation: int, names: Collection[str]) -> dict[str,
         raise ConfigError(f"there is no secret {', '.join(missing)}", "secret_missing")
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         raise ConfigError(f"more than one secret is called {', '.join(twice)}", "secret_ambiguous")
-    _note_use(server_id, generation, {row["id"]: row["name"] for row in found})
+    user, named = f"mcp:{server_id}", {row["id"]: row["name"] for row in found}
+    secret_uses.note(named, user, f"{user}.{generation}", server_id=server_id)
     return {row["env_key"]: secrets.decrypted(row["id"], row["version"], row["value"]) for row in found}
-
-
-def _note_use(server_id: str, generation: int, named: dict[str, str]) -> None:
-    """One line of the audit log for each secret and configuration."""
-    user = f"mcp:{server_id}"
-    with database.transaction():
-        database.serialize()
-        secrets.used(list(named), user)
-        for secret_id, name in named.items():
-            if secrets.first_use(secret_id, f"{user}.{generation}"):
-                detail = {"server_id": server_id, "name": name}
-                audit.record("secret.use", "secret", secret_id, audit.Actor(user), detail=detail)

@@ -7,17 +7,16 @@ become visible in order, and who keeps notes in memory asks for what is newer th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import peewee
 
 from models import database
-from models.base import JSONField, Model
+from models.base import JSONField, Model, now_ms
 from models.errors import NotFound
 
 PREFIX = "mem_"
 NUMBER = "memories"  # the row of `versions` that numbers the writes
-ROWS_PER_INSERT = 200
+KEYS_AT_ONCE = 200
 LIVE = "deleted_at IS NULL"
 
 
@@ -252,19 +251,9 @@ def next_number() -> int:
     return database.execute(sql, (NUMBER,)).fetchone()[0]
 
 
-def insert(table: type[Model], rows: Sequence[Sequence[Any]], names: Sequence[str] | None = None) -> None:
-    """Many rows at once, in the order of the table's columns or of `names`."""
-    names = names or list(table._meta.fields)
-    mark = f"({', '.join('?' * len(names))})"
-    for at in range(0, len(rows), ROWS_PER_INSERT):
-        part = rows[at : at + ROWS_PER_INSERT]
-        sql = f"INSERT INTO {table._meta.table_name} ({', '.join(names)}) VALUES {', '.join([mark] * len(part))}"
-        database.execute(sql, [value for row in part for value in row])
-
-
 def clear_parts(keys: Sequence[int]) -> None:
-    for at in range(0, len(keys), ROWS_PER_INSERT):
-        part = tuple(keys[at : at + ROWS_PER_INSERT])
+    for at in range(0, len(keys), KEYS_AT_ONCE):
+        part = tuple(keys[at : at + KEYS_AT_ONCE])
         for table in PARTS:
             database.execute(f"DELETE FROM {table._meta.table_name} WHERE key IN ({', '.join('?' * len(part))})", part)
 
@@ -290,6 +279,18 @@ def open_vault(name: str) -> int:
     sql = "INSERT INTO memory_vaults (name, generation, problems) VALUES (?, 1, '[]') ON CONFLICT (name) DO NOTHING"
     database.execute(sql, (name,))
     return database.execute("SELECT generation FROM memory_vaults WHERE name = ?", (name,)).fetchone()[0]
+
+
+def next_generation(name: str) -> None:
+    """Every note of the vault is to be read again."""
+    sql = "UPDATE memory_vaults SET generation = generation + 1, rebuilt_at = ? WHERE name = ?"
+    database.execute(sql, (now_ms(), name))
+
+
+def note_problems(name: str, problems: str) -> None:
+    """`problems`: JSON of why files are no notes."""
+    sql = "UPDATE memory_vaults SET problems = ? WHERE name = ? AND problems <> ?"
+    database.execute(sql, (problems, name, problems))
 
 
 def vaults() -> list[Vault]:

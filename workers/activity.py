@@ -13,8 +13,9 @@ from models.events import Event
 
 TYPE = "agent_status_changed"
 BEGINS = frozenset({"step_started", "step_resumed", "chat_turn_started"})
-ENDS = frozenset({"step_complete", "step_failed", "step_retrying", "step_cancelled", "chat_turn_end"})
-ENDS |= {"approval_requested"}
+ENDS = frozenset(
+    ["step_complete", "step_failed", "step_retrying", "step_cancelled", "approval_requested", "chat_turn_end"]
+)
 LAST = (
     f"SELECT data FROM events WHERE agent_id = ? AND timeline IS NOT NULL AND type = '{TYPE}'"
     " ORDER BY created_at DESC, stream DESC, seq DESC LIMIT 1"

@@ -99,8 +99,7 @@ def github_delivery(id: str) -> None:
 def _forget_settled(id: str) -> None:
     """The doorbell of what was settled meanwhile, or is gone."""
     with database.transaction():
-        sql = "SELECT 1 FROM github_deliveries WHERE id = ? AND status IN ('queued', 'processing')"
-        if database.execute(sql, (id,)).fetchone() is None:
+        if not deliveries.is_open(id):
             outbox.answered(id, "")
 
 

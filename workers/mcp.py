@@ -15,22 +15,9 @@ from models.mcp_configs import STDIO
 from workers.broker import doorbell
 from workers.clients import egress
 
-RESERVED = frozenset(
-    [
-        "config.json",
-        "logs",
-        "agents",
-        "restart",
-        "status",
-        "tools",
-        "configure",
-        "extract",
-        "import",
-        "enabled",
-        "approvals",
-        "oauth",
-    ]
-)
+RESERVED = frozenset(("config.json", "logs", "agents", "restart", "status", "tools", "configure", "extract")) | {
+    *("import", "enabled", "approvals", "oauth")
+}
 ACTORS = ("mcp_discover", "mcp_check")
 APPROVAL_REQUIRED = "approval required"
 STDIO_DISABLED = "programs are not run on this server (MCP_STDIO_ENABLED)"

@@ -8,7 +8,7 @@ import time
 
 import structlog
 
-from models import database
+from models import database, mcp
 
 log = structlog.get_logger(__name__)
 
@@ -17,7 +17,6 @@ LOOK_SECONDS = 0.5
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before one that died starts again
 STEADY_SECONDS = 30.0  # one that lived this long starts again at once
 STOP_SECONDS = 3.0  # from SIGTERM to SIGKILL
-WANTED = "SELECT 1 FROM mcp_servers WHERE enabled AND NOT paused LIMIT 1"
 
 
 class SupervisorProcess:
@@ -60,4 +59,4 @@ class SupervisorProcess:
 
 def _is_wanted() -> bool:
     with database.connection():
-        return database.execute(WANTED).fetchone() is not None
+        return mcp.is_any_wanted()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -81,13 +81,10 @@ def embed(found: Sequence[Memory]) -> bool:
     rows = [(c.key, c.no, memory_rows.packed(vector)) for c, vector in zip(chunks, vectors, strict=True)]
     with database.transaction():
         number = memories.next_number()
-        still = {key for key, memory in memories.some(list(bodies)).items() if memory.version == _version(found, key)}
+        asked = {memory.key: memory.version for memory in found}
+        still = {key for key, memory in memories.some(list(bodies)).items() if memory.version == asked[key]}
         memories.set_vectors([row for row in rows if row[0] in still], sorted(still), number)
     return True
-
-
-def _version(found: Sequence[Memory], key: int) -> str:
-    return next(memory.version for memory in found if memory.key == key)
 
 
 # --- taking over what was done by hand ---
@@ -129,7 +126,7 @@ def take_over(vault: str) -> None:
         memories.open_vault(vault)
         if lost:
             memories.forget(lost, now_ms(), memories.next_number())
-        _note_problems(vault, problems)
+        memories.note_problems(vault, _shown(problems))
         if found:
             done = {"vault": vault, "indexed": len(found.changed), "total": len(found.changed), "deleted": len(lost)}
             events.note(Event("memory_indexed", payload=done))
@@ -164,7 +161,7 @@ def _take(vault: str, paths: Sequence[str], moved: _Moved) -> dict[str, str]:
     problems = {path: found for path, found in read.items() if isinstance(found, str)}
     drafts = [draft for draft in read.values() if not isinstance(draft, str)]
     fresh = [draft for draft in drafts if known.get(draft.path, (0,))[1:] != (draft.mark, generation)]
-    fresh = [draft if draft.key is not None else _placed(draft, moved.take(draft)) for draft in fresh]
+    fresh = [draft if draft.key is not None else replace(draft, key=moved.take(draft)) for draft in fresh]
     if fresh:
         write = memory_rows.store(vault, fresh, DISK, embed=True)
         with database.transaction():
@@ -172,19 +169,13 @@ def _take(vault: str, paths: Sequence[str], moved: _Moved) -> dict[str, str]:
     return problems
 
 
-def _placed(draft: Draft, key: int | None) -> Draft:
-    return Draft(draft.path, draft.document, draft.note, draft.modified, draft.mark, key)
-
-
 def _unreadable(vault: str, paths: Sequence[str]) -> list[int]:
     """Notes whose file is no note any more."""
     return [row[0] for row in memories.known_files(vault, paths).values()] if paths else []
 
 
-def _note_problems(vault: str, problems: dict[str, str]) -> None:
-    shown = dumps([f"{path}: {why}" for path, why in sorted(problems.items())][:100])
-    sql = "UPDATE memory_vaults SET problems = ? WHERE name = ? AND problems <> ?"
-    database.execute(sql, (shown, vault, shown))
+def _shown(problems: dict[str, str]) -> str:
+    return dumps([f"{path}: {why}" for path, why in sorted(problems.items())][:100])
 
 
 def _tell(vault: str, done: int, total: int) -> None:
@@ -200,13 +191,8 @@ def reindex(vault: str, full: bool) -> None:
     """Rings for the vault's index; `full`: every note is read again. In the enclosing transaction."""
     memories.open_vault(vault)
     if full:
-        _rebuild(vault)
+        memories.next_generation(vault)
     ring_vault(vault)
-
-
-def _rebuild(vault: str) -> None:
-    sql = "UPDATE memory_vaults SET generation = generation + 1, rebuilt_at = ? WHERE name = ?"
-    database.execute(sql, (now_ms(), vault))
 
 
 # --- watching ---

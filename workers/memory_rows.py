@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 
 from models import database, memories
-from models.base import dumps, now_ms
+from models.base import Model, dumps, now_ms
 from models.errors import DjinnBotError
 from models.memories import (
     Memory,
@@ -66,12 +66,17 @@ def store(
         before = {memory.key: memory for memory in known if memory is not None}
         memories.clear_parts(list(before))
         _save_versions(drafts, keys, before, source, by)
-        memories.insert(MemoryWords, [_words(key, found) for key, found in zip(keys, weights, strict=True)])
-        memories.insert(MemoryChunk, _chunk_rows(keys, cut, vectors))
+        _insert(MemoryWords, [_words(key, found) for key, found in zip(keys, weights, strict=True)])
+        _insert(MemoryChunk, _chunk_rows(keys, cut, vectors))
         _save_links(vault, drafts, keys)
         return dict(zip((draft.path for draft in drafts), keys, strict=True))
 
     return write
+
+
+def _insert(table: type[Model], rows: Sequence[tuple], names: Sequence[str] | None = None) -> None:
+    """In the order of the table's columns, or of `names`."""
+    database.insert(table._meta.table_name, names or list(table._meta.fields), rows)
 
 
 def passages(title: str, body: str, cut: Sequence[tuple[int, int]]) -> list[str]:
@@ -141,7 +146,7 @@ def _save_rows(drafts: Sequence[Draft], known: Sequence[Memory | None], common: 
             fresh.append((key, *(row[name] for name in memories.COLUMNS)))
         else:
             _update(key, row)
-    memories.insert(Memory, fresh, ("key", *memories.COLUMNS))
+    _insert(Memory, fresh, ("key", *memories.COLUMNS))
     return keys
 
 
@@ -196,7 +201,7 @@ def _save_versions(
         rows.append((key, n, version, draft.document, source, by or draft.note.author, now_ms()))
         if n > kept:
             database.execute("DELETE FROM memory_versions WHERE key = ? AND n <= ?", (key, n - kept))
-    memories.insert(MemoryVersion, rows)
+    _insert(MemoryVersion, rows)
 
 
 def _save_links(vault: str, drafts: Sequence[Draft], keys: Sequence[int]) -> None:
@@ -206,5 +211,5 @@ def _save_links(vault: str, drafts: Sequence[Draft], keys: Sequence[int]) -> Non
         for no, link in enumerate(note_links.links(draft.note)):
             path, name = note_links.wanted(link.target)
             links.append((key, no, link.target, path, name, link.label, link.type))
-    memories.insert(MemoryName, names)
-    memories.insert(MemoryLink, links)
+    _insert(MemoryName, names)
+    _insert(MemoryLink, links)

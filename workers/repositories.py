@@ -205,7 +205,4 @@ def credentials(project: Project) -> dict[str, str]:
     helper = HELPER.replace("{user}", git.USER).replace("{variable}", VARIABLE)
     settings = {"credential.useHttpPath": "true"}
     settings |= {f"credential.{place}.helper": helper for place in (url, url.removesuffix(".git"))}
-    pairs = {"GIT_CONFIG_COUNT": str(len(settings)), VARIABLE: token}
-    for n, (key, value) in enumerate(settings.items()):
-        pairs |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
-    return pairs
+    return {VARIABLE: token} | git.configured(settings)

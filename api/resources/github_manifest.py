@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import Any
 
@@ -13,7 +12,7 @@ from api.audited import recorded
 from api.blueprint import Blueprint, needs
 from api.resources import github_schemas as schemas
 from api.resources.github import asked
-from models import github_cache, github_views
+from models import github_cache, github_views, tokens
 from models.base import now_ms
 from models.errors import Forbidden, OutsideError
 
@@ -59,7 +58,7 @@ class GitHubManifestCallback(MethodView):
 
 
 def _name(state: str) -> str:
-    return f"manifest {hashlib.sha256(state.encode()).hexdigest()}"
+    return f"manifest {tokens.digest(state)}"
 
 
 def redeem(state: str) -> str:

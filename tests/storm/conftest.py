@@ -27,8 +27,6 @@ def pytest_collection_modifyitems(config, items) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(seconds))
-            group = item.callspec.params.get("kind", "others") if hasattr(item, "callspec") else "others"
-            item.add_marker(pytest.mark.xdist_group(group))  # one process per kind of database: they share a platform
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from models import audit, chats, database, github_apps, projects, secrets
+from models import chats, database, github_apps, projects, secret_uses, secrets
 from models.errors import ConfigError, NotFound, OutsideError, Unreadable
 from models.redaction import NOTHING, Redactor
 from pipelines.state import Visit
@@ -80,7 +80,9 @@ def _open(rows: list[dict[str, Any]], stream: str, agent_id: str) -> Granted:
         if value is not None:
             known[row["name"]] = value
             env |= {row["env_key"]: value} if mine else {}
-    _note_use([row for row in rows if row["agent_id"] == agent_id], stream, agent_id)
+    if named := {row["secret_id"]: row["name"] for row in rows if row["agent_id"] == agent_id}:
+        kind = "session_id" if stream.startswith(chats.PREFIX) else "run_id"
+        secret_uses.note(named, agent_id, stream, **{kind: stream})
     return Granted(env, Redactor(known), known)
 
 
@@ -91,16 +93,3 @@ def _value(row: dict[str, Any], needed: bool) -> str | None:
         if needed:
             raise ConfigError(f"Secret {row['name']} cannot be decrypted", "secret_unreadable") from error
         return None  # nobody can have it, so nobody can give it away
-
-
-def _note_use(rows: list[dict[str, Any]], stream: str, agent_id: str) -> None:
-    if not rows:
-        return
-    with database.transaction():
-        database.serialize()  # before any row is locked, as whoever changes secrets does
-        secrets.used([row["secret_id"] for row in rows], agent_id)
-        for row in rows:
-            if secrets.first_use(row["secret_id"], stream):
-                kind = "session_id" if stream.startswith(chats.PREFIX) else "run_id"
-                detail = {kind: stream, "name": row["name"]}
-                audit.record("secret.use", "secret", row["secret_id"], audit.Actor(agent_id), detail=detail)

@@ -61,14 +61,10 @@ def remote(
 
 def _run(arguments: list[str], folder: Path, settings: Mapping[str, str], timeout: float = TIMEOUT_SECONDS) -> str:
     """Settings travel in the environment: as arguments they would show in the process list."""
-    pairs = list({**SAFE, **settings}.items())
-    environment = {"GIT_CONFIG_COUNT": str(len(pairs))}
-    for n, (key, value) in enumerate(pairs):
-        environment |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
     result = processes.run(
         ["prlimit", f"--fsize={MOST_BYTES}", "--core=0", "--", "git", *arguments],
         cwd=folder,
-        env=_environment(folder) | environment,
+        env=_environment(folder) | configured({**SAFE, **settings}),
         timeout=timeout,
         output_limit=OUTPUT_BYTES,
     )
@@ -78,6 +74,14 @@ def _run(arguments: list[str], folder: Path, settings: Mapping[str, str], timeou
         said = result.output.strip().splitlines()
         raise OutsideError(f"git: {said[-1] if said else result.exit_code}", "repository_unreachable")
     return result.output
+
+
+def configured(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which git has these settings."""
+    pairs = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for n, (key, value) in enumerate(settings.items()):
+        pairs |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
+    return pairs
 
 
 def _environment(folder: Path) -> dict[str, str]:
