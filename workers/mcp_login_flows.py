@@ -25,7 +25,7 @@ class Logins:
         self._away: dict[str, tuple[Person, asyncio.Task, Session]] = {}  # by state
 
     async def authorize(self, request: dict[str, Any]) -> dict[str, Any]:
-        """`{url}` of the page where a person logs in. Raises Conflict if there is nothing to log in to."""
+        """`{url, state, expires_in}`: where a person logs in, and comes back with what. Raises Conflict if nowhere."""
         server_id = request["server_id"]
         wanted = await asyncio.to_thread(self._load, server_id)
         if not wanted.is_far:
@@ -42,7 +42,7 @@ class Logins:
             raise Conflict(f"{server_id} wants no login", "oauth_not_needed")
         self._away[person.state] = (person, opening, session)
         opening.add_done_callback(lambda task: self._ended(person.state, task))
-        return {"url": person.url.result(), "expires_in": PERSON_SECONDS}
+        return {"url": person.url.result(), "state": person.state, "expires_in": PERSON_SECONDS}
 
     def _ended(self, state: str, opening: asyncio.Task) -> None:
         self._away.pop(state, None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
-
 from flask import Response, request
 from flask.views import MethodView
 
@@ -34,7 +32,7 @@ class McpOauthStart(MethodView):
         callback = f"{request.host_url.rstrip('/')}/v1/mcp/oauth/callback"
         answer = mcp_wire.ask("authorize", server_id, SECONDS, redirect_uri=callback)
         with database.transaction():
-            mcp.begin_login(server_id, parse_qs(urlsplit(answer["url"]).query)["state"][0])
+            mcp.begin_login(server_id, answer["state"])
         return {"authorization_url": answer["url"], "expires_in": answer["expires_in"]}
 
 
