@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from models import tasks
-from models.errors import Conflict
+from models.errors import Conflict, Invalid
 from models.runs import Run
 from models.tasks import Task
 from workers import task_links
@@ -69,6 +69,6 @@ def _connect(change: Change, made: dict[str, Task], entry: dict[str, Any], paren
             continue
         try:
             task_links.add(change, blocker, task, tasks.BLOCKS)
-        except Conflict as error:  # named twice, or a circle
+        except (Conflict, Invalid) as error:  # named twice, or a circle
             change.note(task, "updated", error.message)
     task_links.block_if_needed(change, task)

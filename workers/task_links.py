@@ -31,7 +31,8 @@ def add(change: Change, blocker: Task, task: Task, type: str) -> Dependency:
     way = tasks.path(task.id, blocker.id) if type == BLOCKS else None
     if way is not None:
         shown = " -> ".join([*way, task.title])
-        raise Conflict(f"The tasks would wait for each other: {shown}", "dependency_cycle", path=way)
+        why = f"The tasks would wait for each other: {shown}"
+        raise Invalid(why, "dependency_cycle", {"from_task_id": ["closes a cycle"]}, path=way)
     edge = {"id": new_id("dep_"), "project_id": change.project.id, "from_task_id": blocker.id, "to_task_id": task.id}
     Dependency.add(edge | {"type": type})
     change.touch(task)

@@ -233,7 +233,7 @@ def test_dependencies_are_added_refused_and_removed(api, board) -> None:
     assert api.post(edges, json={"from_task_id": first}).json["code"] == "duplicate_dependency"
     assert api.post(edges, json={"from_task_id": second}).json["code"] == "self_dependency"
     cycle = api.post(url(board, first, "dependencies"), json={"from_task_id": second})
-    assert (cycle.status_code, cycle.json["code"], cycle.json["path"]) == (409, "dependency_cycle", ["First", "Second"])
+    assert (cycle.status_code, cycle.json["code"], cycle.json["path"]) == (422, "dependency_cycle", ["First", "Second"])
     assert [edge["id"] for edge in api.get(edges).json] == [made.json["id"]]
     assert api.delete(f"{edges}/{made.json['id']}").status_code == 204
     assert board.status(second) == "ready"

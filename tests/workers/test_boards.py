@@ -223,7 +223,7 @@ def test_tasks_cannot_wait_for_each_other() -> None:
     first = board.add("First")
     second = board.add("Second", first)
     third = board.add("Third", second)
-    with pytest.raises(Conflict) as refusal:
+    with pytest.raises(Invalid) as refusal:
         task_links.connect(board.id, first, third)
     assert refusal.value.code == "dependency_cycle"
     assert refusal.value.details["path"] == ["First", "Second", "Third"]
