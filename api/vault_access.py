@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import g
 
-from models import memories, memory_views
+from models import memories, memory_vaults, memory_views
 from models.errors import NotFound
 from models.memories import Memory
 from workers import vaults
@@ -23,7 +23,7 @@ def narrowed(wanted: list[str] | None) -> list[str] | None:
 
 def all_seen() -> list[str]:
     """Every vault that has a folder or was known, as far as the caller may see it."""
-    found = {*vaults.installed(), *(vault.name for vault in memories.vaults())}
+    found = {*vaults.installed(), *(vault.name for vault in memory_vaults.every())}
     return narrowed(sorted(found))
 
 

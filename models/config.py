@@ -10,17 +10,18 @@ import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from environs import Env
+from environs import Env, validate
 
 SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_PRIVATE_KEY")  # of variables whose values are never written
 SIGNING = ("GITHUB_APP_WEBHOOK_SECRET", "GITHUB_WEBHOOK_SECRET")  # comma-separated: two while one replaces the other
+EMBEDDINGS = ("minilm", "static")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def setting(name: str, default, text: str, kind: str = "str"):
+def setting(name: str, default, text: str, kind: str = "str", choices: tuple[str, ...] = ()):
     """A field read from environment variable `name`; `kind` is the name of an environs parser."""
     factory = default if callable(default) else lambda: default
-    return field(default_factory=factory, metadata={"name": name, "help": text, "kind": kind})
+    return field(default_factory=factory, metadata={"name": name, "help": text, "kind": kind, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Config:
     port: int = setting("PORT", 8000, "TCP port of the API", "int")
     data_dir: Path = setting("DATA_DIR", Path("data"), "database, agents, skills, pipelines, workspaces, token", "path")
     database_url: str = setting("DATABASE_URL", "", "postgresql://...; unset: SQLite in DATA_DIR")
-    sqlite_synchronous: str = setting("SQLITE_SYNCHRONOUS", "NORMAL", "NORMAL, or FULL to survive a power cut")
+    sqlite_synchronous: str = setting(
+        "SQLITE_SYNCHRONOUS", "NORMAL", "NORMAL, or FULL to survive a power cut", choices=("NORMAL", "FULL")
+    )
     redis_url: str = setting("REDIS_URL", "", "redis://...; unset: `djinnbot up` runs its own Valkey")
     auth_enabled: bool = setting("AUTH_ENABLED", True, "false is accepted only on loopback", "bool")
     api_token: str = setting("API_TOKEN", "", "an admin token beside the stored ones")
@@ -41,9 +44,10 @@ class Config:
     worker_concurrency: int = setting("WORKER_CONCURRENCY", 100, "steps one worker process works at once", "int")
     default_model: str = setting("DEFAULT_MODEL", "", "provider/model used when nothing else names one")
     egress_allow: list = setting("EGRESS_ALLOW", list, "host:port pairs that the egress rules let through", "list")
-    embeddings_url: str = setting(
-        "EMBEDDINGS_URL", "", "base URL of an OpenAI-compatible API; unset: the built-in model"
+    embeddings: str = setting(
+        "EMBEDDINGS", "minilm", "the built-in model: minilm, or static (less work, finds less)", choices=EMBEDDINGS
     )
+    embeddings_url: str = setting("EMBEDDINGS_URL", "", "base URL of an OpenAI-compatible API instead of it")
     embeddings_model: str = setting("EMBEDDINGS_MODEL", "text-embedding-3-small", "model asked for at EMBEDDINGS_URL")
     embeddings_key: str = setting("EMBEDDINGS_API_KEY", "", "bearer token for EMBEDDINGS_URL")
     embeddings_dimensions: int = setting("EMBEDDINGS_DIMENSIONS", 1536, "length of its vectors", "int")
@@ -121,10 +125,14 @@ class Config:
 
 
 def load() -> Config:
-    """A Config from the environment. Raises environs.EnvError on a value of the wrong type."""
+    """A Config from the environment. Raises environs.EnvError on a value that cannot be."""
     env = Env()
     given = [item for item in fields(Config) if os.environ.get(item.metadata["name"])]
-    return Config(**{item.name: getattr(env, item.metadata["kind"])(item.metadata["name"]) for item in given})
+    return Config(**{item.name: _read(env, **item.metadata) for item in given})
+
+
+def _read(env: Env, name: str, kind: str, choices: tuple[str, ...], **_: object) -> object:
+    return getattr(env, kind)(name, validate=validate.OneOf(choices) if choices else None)
 
 
 @functools.cache

@@ -11,23 +11,13 @@ from collections.abc import Iterable, Sequence
 import peewee
 
 from models import database
-from models.base import JSONField, Model, now_ms
+from models.base import JSONField, Model
 from models.errors import NotFound
 
 PREFIX = "mem_"
 NUMBER = "memories"  # the row of `versions` that numbers the writes
 KEYS_AT_ONCE = 200
 LIVE = "deleted_at IS NULL"
-
-
-class Vault(Model):
-    name = peewee.TextField(primary_key=True)
-    generation = peewee.IntegerField(default=1)  # bumped by a full rebuild; notes of an older one are read again
-    problems = JSONField(default=list)  # of files that are no notes
-    rebuilt_at = peewee.BigIntegerField(null=True)
-
-    class Meta:
-        table_name = "memory_vaults"
 
 
 class Memory(Model):
@@ -202,12 +192,6 @@ def known_files(vault: str, paths: Sequence[str] | None = None) -> dict[str, tup
     return {row[0]: tuple(row[1:]) for row in database.execute(sql, (vault, *(paths or ()))).fetchall()}
 
 
-def generation(vault: str) -> int:
-    """Of the vault, 0 if nothing is known of it."""
-    row = database.execute("SELECT generation FROM memory_vaults WHERE name = ?", (vault,)).fetchone()
-    return row[0] if row else 0
-
-
 def number() -> int:
     """The number of the last write."""
     row = database.execute("SELECT number FROM versions WHERE name = ?", (NUMBER,)).fetchone()
@@ -274,24 +258,13 @@ def set_vectors(rows: Iterable[tuple[int, int, bytes]], keys: Sequence[int], num
         database.execute("UPDATE memories SET indexed = ?, changed = ? WHERE key = ?", (True, number, key))
 
 
-def open_vault(name: str) -> int:
-    """Makes its row if there is none; its generation."""
-    sql = "INSERT INTO memory_vaults (name, generation, problems) VALUES (?, 1, '[]') ON CONFLICT (name) DO NOTHING"
-    database.execute(sql, (name,))
-    return database.execute("SELECT generation FROM memory_vaults WHERE name = ?", (name,)).fetchone()[0]
-
-
-def next_generation(name: str) -> None:
-    """Every note of the vault is to be read again."""
-    sql = "UPDATE memory_vaults SET generation = generation + 1, rebuilt_at = ? WHERE name = ?"
-    database.execute(sql, (now_ms(), name))
-
-
-def note_problems(name: str, problems: str) -> None:
-    """`problems`: JSON of why files are no notes."""
-    sql = "UPDATE memory_vaults SET problems = ? WHERE name = ? AND problems <> ?"
-    database.execute(sql, (problems, name, problems))
-
-
-def vaults() -> list[Vault]:
-    return Vault.fetch("1 = 1 ORDER BY name", ())
+def drop_vectors(vault: str, limit: int) -> int:
+    """Notes of the vault wait for vectors again, at most `limit` of them; how many did not before."""
+    found = Memory.fetch(f"vault = ? AND {LIVE} AND indexed ORDER BY key LIMIT ?", (vault, limit))
+    keys = tuple(memory.key for memory in found)
+    if keys:
+        marks, number = ", ".join("?" * len(keys)), next_number()
+        database.execute(f"UPDATE memory_chunks SET vector = NULL WHERE key IN ({marks})", keys)
+        sql = f"UPDATE memories SET indexed = ?, changed = ? WHERE key IN ({marks})"
+        database.execute(sql, (False, number, *keys))
+    return len(keys)

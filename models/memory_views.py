@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from models import cursors, database, memories
+from models import cursors, database, memory_vaults
 from models.base import dumps
 from models.memories import LIVE, Memory
 
@@ -117,4 +117,4 @@ def newest(vault: str, limit: int) -> list[Memory]:
 
 
 def has_vault(name: str) -> bool:
-    return name == SHARED or memories.generation(name) > 0
+    return name == SHARED or memory_vaults.generation(name) > 0

@@ -26,8 +26,9 @@ from models.mcp import McpServer, McpTool
 from models.mcp_calls import McpCall
 from models.mcp_grants import McpGrant
 from models.mcp_logins import McpLogin
-from models.memories import Memory, MemoryChunk, MemoryLink, MemoryName, MemoryVersion, MemoryWords, Vault
+from models.memories import Memory, MemoryChunk, MemoryLink, MemoryName, MemoryVersion, MemoryWords
 from models.memory_life import Changeset, MemoryGap, MemoryRecall, MemoryVote, RecallTests
+from models.memory_vaults import Vault
 from models.outbox import Outbox
 from models.projects import BoardColumn, Project, ProjectAgent, Workflow
 from models.provider_checks import ProviderState, ProviderTest

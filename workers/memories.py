@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import config, database, events, memories
+from models import config, database, events, memories, memory_vaults
 from models.base import new_id, now_ms
 from models.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from models.events import Event
@@ -53,7 +53,7 @@ class Text:
 
 def check_vault(vault: str) -> None:
     """Raises Invalid unless it is shared, or an agent's, or there already."""
-    known = vault == SHARED or personas.is_agent(config.get().agents_dir / vault) or memories.generation(vault)
+    known = vault == SHARED or personas.is_agent(config.get().agents_dir / vault) or memory_vaults.generation(vault)
     if not known:
         raise Invalid(f"There is no agent {vault}", "unknown_agent", {"agent_id": ["no such agent"]})
 

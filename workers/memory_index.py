@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from models import config, database, events, memories, outbox
+from models import config, database, events, memories, memory_vaults, outbox
 from models.base import dumps, now_ms
 from models.errors import DjinnBotError
 from models.events import Event
@@ -40,6 +40,7 @@ def ring_note(key: int) -> None:
 def memory_index_vault(name: str) -> None:
     """Brings the index up to the files; where it was killed, the next one goes on."""
     vault = name.removeprefix(OF_VAULT)
+    change_models(vault)
     take_over(vault)
     while embed(memories_without_vectors(vault)):
         pass
@@ -63,6 +64,26 @@ def memory_index_file(name: str) -> None:
 def memories_without_vectors(vault: str) -> list[Memory]:
     with database.connection():
         return memories.bare(vault, BATCH)
+
+
+def change_models(vault: str) -> None:
+    """Drops the vectors of another model than today's, a batch at a time; killed midway, the next one begins again."""
+    embedder = embeddings.current()
+    with database.connection():
+        made_by = memory_vaults.embedder(vault)
+    if embedder is None or made_by == embedder.name:
+        return
+    with database.transaction():
+        memory_vaults.begin(vault)
+    while _drop_some(vault):
+        pass
+    with database.transaction():
+        memory_vaults.set_embedder(vault, embedder.name)
+
+
+def _drop_some(vault: str) -> int:
+    with database.transaction():
+        return memories.drop_vectors(vault, BATCH)
 
 
 def embed(found: Sequence[Memory]) -> bool:
@@ -104,7 +125,7 @@ class Difference:
 def difference(vault: str) -> Difference:
     on_disk = vaults.files(vaults.folder(vault))
     with database.connection():
-        known, generation = memories.known_files(vault), memories.generation(vault)
+        known, generation = memories.known_files(vault), memory_vaults.generation(vault)
     changed = [path for path, mark in on_disk.items() if known.get(path, (0,))[1:] != (mark, generation)]
     gone = {path: row[0] for path, row in known.items() if path not in on_disk}
     return Difference(sorted(changed), gone)
@@ -123,10 +144,10 @@ def take_over(vault: str) -> None:
     with vaults.locked(vault), database.transaction():
         lost = [key for path, key in moved.left.items() if not vaults.exists(root, path)]
         lost += _unreadable(vault, list(problems))
-        memories.open_vault(vault)
+        memory_vaults.begin(vault)
         if lost:
             memories.forget(lost, now_ms(), memories.next_number())
-        memories.note_problems(vault, _shown(problems))
+        memory_vaults.note_problems(vault, _shown(problems))
         if found:
             done = {"vault": vault, "indexed": len(found.changed), "total": len(found.changed), "deleted": len(lost)}
             events.note(Event("memory_indexed", payload=done))
@@ -156,17 +177,23 @@ def _take(vault: str, paths: Sequence[str], moved: _Moved) -> dict[str, str]:
     """Reads these files and stores them; {path: why it is no note}. Under the vault's lock."""
     root = vaults.folder(vault)
     with database.connection():
-        known, generation = memories.known_files(vault, paths), memories.generation(vault)
+        known, generation = memories.known_files(vault, paths), memory_vaults.generation(vault)
     read = {path: vaults.read(root, path, known.get(path, (None,))[0]) for path in paths}
     problems = {path: found for path, found in read.items() if isinstance(found, str)}
     drafts = [draft for draft in read.values() if not isinstance(draft, str)]
     fresh = [draft for draft in drafts if known.get(draft.path, (0,))[1:] != (draft.mark, generation)]
     fresh = [draft if draft.key is not None else replace(draft, key=moved.take(draft)) for draft in fresh]
     if fresh:
-        write = memory_rows.store(vault, fresh, DISK, embed=True)
+        write = memory_rows.store(vault, fresh, DISK, embed=_is_quick())
         with database.transaction():
             write()
     return problems
+
+
+def _is_quick() -> bool:
+    """Whether vectors may be made while the vault is locked; others follow."""
+    embedder = embeddings.current()
+    return embedder is not None and embedder.quick
 
 
 def _unreadable(vault: str, paths: Sequence[str]) -> list[int]:
@@ -189,9 +216,9 @@ def _tell(vault: str, done: int, total: int) -> None:
 
 def reindex(vault: str, full: bool) -> None:
     """Rings for the vault's index; `full`: every note is read again. In the enclosing transaction."""
-    memories.open_vault(vault)
+    memory_vaults.begin(vault)
     if full:
-        memories.next_generation(vault)
+        memory_vaults.next_generation(vault)
     ring_vault(vault)
 
 
@@ -211,7 +238,7 @@ class Watch:
         if started < self.rest_until:
             return
         with database.connection():
-            known = {vault.name for vault in memories.vaults()}
+            known = {vault.name for vault in memory_vaults.every()}
         for vault in sorted({*vaults.installed(), *known}):
             self._look_at(vault)
         self.rest_until = time.monotonic() + DUTY * (time.monotonic() - started)

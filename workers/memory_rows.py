@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import structlog
 
-from models import database, memories
+from models import database, memories, memory_vaults
 from models.base import Model, dumps, now_ms
 from models.errors import DjinnBotError
 from models.memories import (
@@ -60,7 +60,7 @@ def store(
 
     def write() -> dict[str, int]:
         common = {"vault": vault, "changed": memories.next_number(), "indexed": vectors is not None}
-        common["generation"] = memories.open_vault(vault)
+        common["generation"] = memory_vaults.begin(vault)
         known = _owners(drafts)
         keys = _save_rows(drafts, known, common)
         before = {memory.key: memory for memory in known if memory is not None}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from models import memories, memory_views
+from models import memory_vaults, memory_views
 from workers.clients import embeddings
 
 
 def shown(only: Sequence[str] | None) -> dict[str, Any]:
     """`only`: the vaults that the caller may see."""
-    known = {vault.name: vault for vault in memories.vaults()}
+    known = {vault.name: vault for vault in memory_vaults.every()}
     embedder = embeddings.current()
     return {
         "vaults": [_vault(row, known.get(row["agent_id"])) for row in memory_views.vault_list(only)],
@@ -21,7 +21,7 @@ def shown(only: Sequence[str] | None) -> dict[str, Any]:
     }
 
 
-def _vault(row: dict[str, Any], vault: memories.Vault | None) -> dict[str, Any]:
+def _vault(row: dict[str, Any], vault: memory_vaults.Vault | None) -> dict[str, Any]:
     return {
         "agent_id": row["agent_id"],
         "files": row["file_count"],

@@ -155,7 +155,7 @@ def test_a_short_answer_is_the_beginning_of_a_long_one(vault):
         put(f"more/{n}.md", f"The table of number {n} stands in a vault.")
     indexed()
     long = paths(search(vault, "table vault", limit=50))
-    assert len(long) == 31 and all(paths(search(vault, "table vault", limit=k)) == long[:k] for k in (1, 5, 20))
+    assert len(long) >= 31 and all(paths(search(vault, "table vault", limit=k)) == long[:k] for k in (1, 5, 20))
 
 
 @on_sqlite

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 
 import pytest
 
-from models import config, database, events, memories, outbox
+from models import config, database, events, memories, memory_vaults, outbox
 from models.errors import PreconditionFailed
 from pipelines import notes
 from tests.api.conftest import on_sqlite
 from workers import memories as commands
-from workers import memory_index, memory_search
+from workers import memory_index, memory_search, vaults
+from workers.clients import embeddings
 from workers.memories import Author, New
 from workers.memory_index import Watch
 from workers.memory_search import Query
@@ -94,7 +96,7 @@ def test_what_is_no_note_is_named_and_hides_no_other(root):
     (root / "link.md").symlink_to("/etc/passwd")
     index()
     with database.connection():
-        problems = memories.vaults()[0].problems
+        problems = memory_vaults.every()[0].problems
     assert set(live()) == {"good.md"}
     assert [problem.split(":")[0] for problem in problems] == ["big.md", "bytes.md", "nul.md"]
 
@@ -209,6 +211,65 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(root, monkeypatch):
     assert [path.name for path in (root / memory.path).parent.iterdir()] == [(root / memory.path).name]
 
 
+# --- vectors ---
+
+
+def test_another_model_makes_all_vectors_anew(root, setting, monkeypatch):
+    monkeypatch.setattr(memory_index, "BATCH", 2)
+    for n in range(5):
+        (root / f"{n}.md").write_text(f"Note {n} about otters.")
+    setting(EMBEDDINGS="static")
+    index()
+    assert widths() == {2 * 256} and found("otter pups", mode="semantic")
+    setting(EMBEDDINGS="minilm")
+    index()
+    assert widths() == {2 * 384} and len(found("otter pups", mode="semantic")) == 5
+    before = live()
+    index()
+    assert {path: row.changed for path, row in live().items()} == {path: row.changed for path, row in before.items()}
+
+
+def widths() -> set[int]:
+    """Bytes of the vectors that are stored."""
+    with database.connection():
+        return {len(vector) for (vector,) in database.execute("SELECT vector FROM memory_chunks").fetchall()}
+
+
+def test_a_model_that_was_changed_half_way_is_changed_by_the_next_worker(root, setting, monkeypatch):
+    for n in range(5):
+        (root / f"{n}.md").write_text(f"Note {n} about otters.")
+    setting(EMBEDDINGS="static")
+    index()
+    setting(EMBEDDINGS="minilm")
+    monkeypatch.setattr(memory_index, "BATCH", 2)
+    with monkeypatch.context() as killed:
+        killed.setattr(memory_vaults, "set_embedder", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            index()
+    index()
+    assert widths() == {2 * 384}
+
+
+@pytest.mark.parametrize(("model", "within"), [("static", [True]), ("minilm", [False])])
+def test_only_a_quick_model_is_asked_while_the_vault_is_locked(root, setting, monkeypatch, model, within):
+    setting(EMBEDDINGS=model)
+    embedder, held, asked = embeddings.current(), [], []
+    embed, locked = embedder.embed, vaults.locked
+
+    @contextmanager
+    def watched(vault):
+        with locked(vault):
+            held.append(vault)
+            yield
+            held.clear()
+
+    monkeypatch.setattr(vaults, "locked", watched)
+    monkeypatch.setattr(embedder, "embed", lambda texts: asked.append(bool(held)) or embed(texts))
+    (root / "a.md").write_text("One.")
+    index()
+    assert asked == within and live()["a.md"].indexed
+
+
 # --- asking ---
 
 
@@ -236,10 +297,10 @@ def test_a_link_brings_its_note_along(root):
 def test_without_a_model_words_alone_are_compared(root, monkeypatch):
     (root / "a.md").write_text("The walrus sleeps.")
     index()
-    monkeypatch.setattr("workers.clients.embeddings.PACKAGE", "no_such_package")
-    memory_search.embeddings._static.cache_clear()
+    monkeypatch.setitem(embeddings.BUILT_IN, "minilm", ("no_such_package", None))
+    embeddings._built_in.cache_clear()
     result = memory_search.search(Query("walrus"))
-    memory_search.embeddings._static.cache_clear()
+    embeddings._built_in.cache_clear()
     assert (result.mode, len(result.hits)) == ("keyword", 1)
 
 

