@@ -83,7 +83,7 @@ def create(new: New, author: Author) -> tuple[Memory, list[dict[str, Any]]]:
         named = {} if notes.has_heading(new.body) else {"title": notes.first_words(new.body)}
         front = _headed(named | new.front, new.vault, author)
         text = Text(path, notes.write(front, new.body))
-        return write(new.vault, [text, *_superseded(root, new, front)], author)[0], duplicates
+        return write(new.vault, [text, *superseded(root, new.vault, front)], author)[0], duplicates
 
 
 def _free_path(root: Any, new: New) -> str:
@@ -102,15 +102,19 @@ def _free_path(root: Any, new: New) -> str:
     return next(path for path in tried if not vaults.exists(root, path))
 
 
-def _superseded(root: Any, new: New, front: dict[str, Any]) -> list[Text]:
-    """The notes that the new one takes the place of, with the end of their time. Raises NotFound, Conflict."""
-    found = []
+def superseded(root: Any, vault: str, front: dict[str, Any]) -> list[Text]:
+    """The notes that one with that front matter takes the place of, with the end of their time.
+
+    Raises NotFound, Conflict.
+    """
+    found: list[Text] = []
     if front.get("status") == QUARANTINED:  # what nobody has approved takes no other memory's place
         return found
-    for name in new.front.get("supersedes") or []:
-        old = memories.by_id(name) if notes.may_be_id(name) else memories.get(new.vault, name)
-        if old.vault != new.vault:
-            raise NotFound(f"Memory {name} not found in {new.vault}", "memory_not_found")
+    names = front.get("supersedes") or []
+    for name in names if isinstance(names, list) else [names]:
+        old = memories.by_id(name) if notes.may_be_id(name) else memories.get(vault, name)
+        if old.vault != vault:
+            raise NotFound(f"Memory {name} not found in {vault}", "memory_not_found")
         old = current(root, old.vault, old.path) or old
         if old.superseded_by:
             raise Conflict(f"{old.path} is superseded by {old.superseded_by} already", "already_superseded")

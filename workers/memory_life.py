@@ -12,7 +12,7 @@ from pipelines import notes
 from pipelines.notes import QUARANTINED
 from workers import memories as commands
 from workers import vaults
-from workers.memories import Author, New, Text
+from workers.memories import Author, New
 from workers.memory_search import Found
 
 ANSWERED = 0.25  # a score over this answers a question
@@ -72,15 +72,22 @@ def rate(memory: Memory, useful: bool, voter: str) -> Memory:
 
 
 def decide(memory: Memory, approve: bool, author: Author) -> Memory | None:
-    """Lets a memory out of quarantine, or deletes it. Raises Conflict unless it is in it."""
+    """Lets a memory out of quarantine, in the place of what it supersedes, or deletes it.
+
+    Raises Conflict unless it is in it, or if it supersedes what another one has superseded; NotFound if that is gone.
+    """
     if memory.status != QUARANTINED:
         raise Conflict(f"{memory.path} is not in quarantine", "not_quarantined")
     if not approve:
         commands.remove(memory.vault, memory.path, author)
         return None
     with vaults.locked(memory.vault) as root:
-        text: Text = commands.with_front(_settled(root, memory), status=None)
-        return commands.write(memory.vault, [text], author)[0]
+        memory = _settled(root, memory)
+        with database.connection():
+            front = notes.parse(memories.text(memory), memory.path).front
+            known = {"id": memory.id or memory.path, "created": notes.iso(memory.created_at)}
+            ended = commands.superseded(root, memory.vault, known | front | {"status": None})
+        return commands.write(memory.vault, [commands.with_front(memory, status=None), *ended], author)[0]
 
 
 def note_gap(found: Found, vault: str | None, question: str) -> None:

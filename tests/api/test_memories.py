@@ -524,3 +524,19 @@ def test_what_a_tainted_run_shares_waits_for_an_admin(vault):
     assert vault.post(f"/v1/memory/items/{held.id}/approve").json["status"] == "active"
     assert "Page" in [hit["title"] for hit in search(vault, "trust page").json]
     assert code(vault.post(f"/v1/memory/items/{held.id}/reject")) == (409, "not_quarantined")
+
+
+def test_what_is_let_out_of_quarantine_takes_the_place_of_what_it_supersedes(vault):
+    put("rule.md", "Ships stay an hour.", "shared")
+    indexed("shared")
+    author = memories.Author("architect", "agent", tainted=True)
+    for title in ("Two hours", "Three hours"):
+        front = {"title": title, "supersedes": ["rule.md"]}
+        memories.create(memories.New("shared", f"Ships stay {title}.", front), author)
+    later, first = vault.get("/v1/memory/quarantine").json
+    assert vault.get("/v1/memory/vaults/shared/rule.md").json["status"] == "active"
+    assert vault.post(f"/v1/memory/items/{first['id']}/approve").status_code == 200
+    old = vault.get("/v1/memory/vaults/shared/rule.md").json
+    assert (old["status"], old["superseded_by"]) == ("superseded", first["id"])
+    assert code(vault.post(f"/v1/memory/items/{later['id']}/approve")) == (409, "already_superseded")
+    assert [row["id"] for row in vault.get("/v1/memory/quarantine").json] == [later["id"]]

@@ -20,12 +20,13 @@ TIMEOUT_SECONDS = 400  # far more than a storm takes, also on a busy machine
 def pytest_addoption(parser) -> None:
     parser.addoption("--full", action="store_true", help="storms at full size")
     parser.addoption("--seed", type=int, help="the random choices of the storms")
+    parser.addoption("--soak-minutes", type=int, default=120, help="how long the soak takes with --full")
 
 
 def pytest_collection_modifyitems(config, items) -> None:
     seconds = FULL_TIMEOUT_SECONDS if config.getoption("--full", default=False) else TIMEOUT_SECONDS
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(seconds))
 
 
