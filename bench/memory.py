@@ -1,7 +1,8 @@
-"""How well memory finds, and how fast: `python -m bench.memory [quality|speed] [data set.json ...]`.
+"""How well memory finds, and how fast: `python -m bench.memory [quality|speed] [data set.json ...] [notes ...]`.
 
 A data set is `{"name", "vaults": [{"name", "notes": [{"path", "text"}], "questions": [{"kind", "question", "expect":
-[path], "now"?}]}]}`; `now` (ISO) is when the question is asked. `docs/memory.md` says more.
+[path], "now"?}]}]}`; `now` (ISO) is when the question is asked. `docs/memory.md` says more. `EMBEDDINGS=static`
+measures the other built-in model.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from bench.report import print_table
 
 DEPTHS = (1, 5, 10)
+COUNTS = (1_000, 10_000, 100_000)  # notes
 MODES = ("keyword", "semantic", "hybrid")
 NAMES = {"keyword": "BM25 alone", "semantic": "vectors alone", "hybrid": "fused"}
 
@@ -34,7 +36,7 @@ def main() -> None:
                 prepare(folder)
                 quality(data)
     if "quality" not in given and not sets:
-        for count in (1_000, 10_000, 100_000):
+        for count in [int(count) for count in given if count.isdigit()] or COUNTS:
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                 prepare(folder)
                 speed(count)
@@ -65,7 +67,7 @@ def write(vault: str, notes: list[dict[str, str]]) -> float:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(note["text"], "utf-8")
     started = time.perf_counter()
-    memory_index.take_over(vault)
+    memory_index.memory_index_vault(f"{memory_index.OF_VAULT}{vault}")
     return len(notes) / (time.perf_counter() - started)
 
 
@@ -119,6 +121,7 @@ def _figures(found: list[list[int | None]]) -> str:
 def speed(count: int) -> None:
     """Short notes of words as frequent as in a language, questions of eight words from them."""
     from models import database
+    from workers.clients import embeddings
     from workers.memory_search import Query, search
 
     words = _Words()
@@ -133,7 +136,7 @@ def speed(count: int) -> None:
         ("memory that it takes", f"{grown} MB"),
         ("search, p50 / p99", f"{times[len(times) // 2]:.1f} / {times[int(len(times) * 0.99)]:.1f} ms"),
     ]
-    print_table(f"{count} notes, {database.dialect()}", rows)
+    print_table(f"{count} notes, {database.dialect()}, {embeddings.current().name}", rows)
 
 
 class _Words:
