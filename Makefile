@@ -53,6 +53,7 @@ lock: ## Pin the newest versions that setup.cfg allows
 
 test: install-dev system-packages tests/npm/node_modules ## Install what the tests need and pass them
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/storm --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/storm
 
 SYSTEM_PACKAGES = $(shell command -v bwrap >/dev/null || echo bubblewrap) \
   $(shell command -v redis-server >/dev/null || echo redis-server) \
