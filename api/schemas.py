@@ -20,6 +20,10 @@ class RequestSchema(ma.Schema):
     NULLABLE: frozenset[str] = frozenset()
     CONFLICT = "conflicting_alias"
 
+    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field) -> None:
+        """So that the document says it."""
+        field_obj.allow_none = field_obj.allow_none or not field_obj.required
+
     @ma.pre_load
     def _settle(self, data: Any, **_: Any) -> Any:
         if not isinstance(data, dict):

@@ -67,6 +67,12 @@ def test_the_document_is_openapi_3_1(document):
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
 
 
+def test_the_document_says_that_what_need_not_be_given_may_be_null(document):
+    schemas = document["components"]["schemas"]
+    assert schemas["Reindex"]["properties"]["full"]["type"] == ["boolean", "null"]
+    assert schemas["CreateTask"]["properties"]["title"]["type"] == "string"
+
+
 def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(anyone, document):
     page = anyone.get("/docs")
     shown = [f'id="{operation["operationId"]}"' in page.text for _, _, operation in operations(document)]
