@@ -1,10 +1,10 @@
-"""Leader leases: of all relays, one holds `leader` and sweeps."""
+"""Leases by name: of all relays one leads, of all workers one makes the index of a vault."""
 
 from __future__ import annotations
 
 import peewee
 
-from models import database
+from models import database, workers
 from models.base import Model
 
 
@@ -34,6 +34,15 @@ def owner(name: str) -> str:
     with database.connection():
         row = database.execute("SELECT owner FROM leases WHERE name = ?", (name,)).fetchone()
     return row[0] if row else ""
+
+
+def bury(name: str) -> bool:
+    """Gives back the lease of an owner, "... host pid start", that has visibly died; whether it has."""
+    holder = owner(name)
+    dead = bool(holder) and workers.has_ended(holder.partition(" ")[2])
+    if dead:
+        release(name, holder)
+    return dead
 
 
 def release(name: str, owner: str) -> None:

@@ -21,8 +21,8 @@ from workers.agent.feed import Feed
 from workers.agent.replies import Reply, Said
 from workers.agent.work import ChatWork
 from workers.broker import actor
-from workers.claims import Process
 from workers.holds import GiveBack, Hold, holding
+from workers.process import Process
 
 log = structlog.get_logger(__name__)
 

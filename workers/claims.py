@@ -12,16 +12,10 @@ from pipelines.state import Visit
 from workers import children, saves, walks
 from workers.agent import prompt, settings
 from workers.broker import doorbell
+from workers.process import Process
 from workers.walks import Walk
 
 MAX_LOSSES = 3  # workers that may die in one visit before it counts as poison
-
-
-class Process:
-    """Which worker this process is; set once at its start. While it is `stopping` it claims nothing more."""
-
-    worker_id = "wrk_none"
-    stopping = False
 
 
 def claim(run_id: str) -> tuple[Walk, Visit] | None:

@@ -31,7 +31,7 @@ from workers import (  # noqa: F401 (importing a module registers its actors)
 )
 from workers.agent.feed import flusher
 from workers.broker import broker, ringer
-from workers.claims import Process
+from workers.process import Process
 from workers.publisher import publisher
 from workers.releases import release
 from workers.version import VERSION

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from models import config, database, events, memories, memory_vaults, outbox
-from models.base import dumps, now_ms
+from models import config, database, events, leases, memories, memory_vaults, outbox, workers
+from models.base import dumps, new_id, now_ms
 from models.errors import DjinnBotError
 from models.events import Event
 from models.memories import Memory
@@ -18,18 +18,22 @@ from workers import memory_rows, vaults
 from workers.broker import actor, doorbell
 from workers.clients import embeddings
 from workers.memory_rows import DISK, Draft
+from workers.process import Process
 
 log = structlog.get_logger(__name__)
 
 BATCH = 200  # notes of one transaction
+TURN_MS = 120_000  # a worker that has not renewed its turn for so long has lost it
 DUTY = 9  # for each second of looking at the disk, so many of rest
 OF_VAULT, OF_NOTE = "vault:", "memory:"  # what the doorbells carry, + name or key
 
 
-def ring_vault(vault: str) -> None:
-    """Rings for the vault's index once, however many ask; in the enclosing transaction."""
-    if not outbox.stands(OF_VAULT + vault, ""):
+def ring_vault(vault: str) -> bool:
+    """Rings for the vault's index unless that was done and is not answered yet; in the enclosing transaction."""
+    fresh = not outbox.stands(OF_VAULT + vault, "")
+    if fresh:
         doorbell("memory_index_vault", OF_VAULT + vault)
+    return fresh
 
 
 def ring_note(key: int) -> None:
@@ -38,14 +42,35 @@ def ring_note(key: int) -> None:
 
 @actor
 def memory_index_vault(name: str) -> None:
-    """Brings the index up to the files; where it was killed, the next one goes on."""
-    vault = name.removeprefix(OF_VAULT)
+    """Brings the index up to the files; where it was killed, the next one goes on. One worker at a time does it."""
+    vault, owner = name.removeprefix(OF_VAULT), f"{new_id('idx_')} {workers.mark()}"
+    if not _takes_turn(name, owner):
+        return
+    try:
+        whole = _bring_up(vault, owner)
+    finally:
+        leases.release(name, owner)
+    with database.transaction():
+        if whole == memory_vaults.generation(vault):
+            outbox.answered(name, "")
+
+
+def _takes_turn(name: str, owner: str) -> bool:
+    """False while another worker is at it: that one answers the doorbell."""
+    return leases.hold(name, owner, TURN_MS) or (leases.bury(name) and leases.hold(name, owner, TURN_MS))
+
+
+def _bring_up(vault: str, owner: str) -> int | None:
+    """The generation that is complete now; None if this worker had to stop."""
     change_models(vault)
     take_over(vault)
+    with database.connection():
+        generation = memory_vaults.generation(vault)
     while embed(memories_without_vectors(vault)):
-        pass
-    with database.transaction():
-        outbox.answered(name, "")
+        if Process.stopping:
+            return None
+        leases.hold(OF_VAULT + vault, owner, TURN_MS)
+    return generation
 
 
 @actor
@@ -227,7 +252,10 @@ def reindex(vault: str, full: bool) -> None:
 
 @dataclass
 class Watch:
-    """Rings for vaults whose files are not as they were; looks less often when looking takes long."""
+    """Rings for vaults whose files are not as they were; looks less often when looking takes long.
+
+    A vault whose index is being made is looked at again: it may have changed where the worker has been already.
+    """
 
     seen: dict[str, int] = field(default_factory=dict)  # vault -> its files, hashed
     rest_until: float = 0.0
@@ -250,7 +278,8 @@ class Watch:
         try:
             if difference(vault) or vault not in self.seen:
                 with database.transaction():
-                    ring_vault(vault)
+                    if not ring_vault(vault):
+                        return
         except DjinnBotError as error:
             log.warning("vault_not_watched", vault=vault, error=str(error))
             return

@@ -58,18 +58,10 @@ class Relay:
         if now - self._renewed > LEASE_MS / 3000:
             if not leases.hold("relay", self.id, LEASE_MS):
                 self._renewed, self._activity = 0.0, Activity()  # the leader writes, what is known here grows old
-                self.stopping.wait(0 if self._buries_leader() else 1.0)
+                self.stopping.wait(0 if leases.bury("relay") else 1.0)
                 return False
             self._renewed = now
         return True
-
-    def _buries_leader(self) -> bool:
-        """A leader that has visibly died is not waited for."""
-        leader = leases.owner("relay")
-        dead = bool(leader) and workers.has_ended(leader.partition(" ")[2])
-        if dead:
-            leases.release("relay", leader)
-        return dead
 
     def _round(self) -> bool:
         """One round; True if there was so much to do that the next should follow at once."""

@@ -31,7 +31,8 @@ from tests.storm import invariants, pipelines
 from tests.storm.store import Store
 from workers import approvals, steps
 from workers import runs as commands
-from workers.claims import Process, claim, release
+from workers.claims import claim, release
+from workers.process import Process
 from workers.sweeper import Sweeper
 from workers.walks import Walk
 

@@ -12,6 +12,7 @@ from models.workers import Worker
 from tests.engine import Engine
 from workers import claims
 from workers.broker import Ringer, broker, client
+from workers.process import Process
 from workers.relay import Relay
 from workers.sweeper import CANARY, Sweeper
 
@@ -132,7 +133,7 @@ def test_an_intact_redis_rings_nothing_again() -> None:
 
 def claimed_by(worker_id: str) -> Engine:
     run = Engine(CHAIN)
-    claims.Process.worker_id = worker_id
+    Process.worker_id = worker_id
     claims.claim(run.run_id)
     return run
 

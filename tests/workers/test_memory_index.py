@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from models import config, database, events, memories, memory_vaults, outbox
+from models import config, database, events, leases, memories, memory_vaults, outbox, workers
 from models.errors import PreconditionFailed
 from pipelines import notes
 from tests.api.conftest import on_sqlite
@@ -18,6 +18,7 @@ from workers.clients import embeddings
 from workers.memories import Author, New
 from workers.memory_index import Watch
 from workers.memory_search import Query
+from workers.process import Process
 
 PERSON = Author("ann")
 
@@ -177,6 +178,93 @@ def test_looking_rests_nine_times_as_long_as_it_took(root):
     watch.rest_until += 1000
     watch.look()
     assert waiting() == ["vault:writer"]  # from the first look
+
+
+# --- one worker at a time ---
+
+
+def rung() -> list[str]:
+    """Rings for the vault, and what then waits."""
+    with database.transaction():
+        memory_index.ring_vault("writer")
+    return waiting()
+
+
+def test_a_worker_that_finds_another_at_it_leaves_the_doorbell_to_it(root, monkeypatch):
+    (root / "a.md").write_text("By hand.")
+    embed, during = memory_index.embed, []
+
+    def embedding(found):
+        if not during:
+            during.append(None)
+            index()  # what a second ring does meanwhile
+            during[0] = waiting(), [memory.indexed for memory in live().values()]
+        return embed(found)
+
+    rung()
+    monkeypatch.setattr(memory_index, "embed", embedding)
+    index()
+    assert during == [(["vault:writer"], [False])]
+    assert waiting() == [] and live()["a.md"].indexed
+
+
+def test_the_turn_of_a_worker_that_has_died_is_taken(root):
+    (root / "a.md").write_text("By hand.")
+    alive, dead = (f"idx_1 {workers.host()} {pid} {workers.process_started(os.getpid())}" for pid in (os.getpid(), 1))
+    leases.hold("vault:writer", alive, 60_000)
+    index()
+    assert not live()
+    leases.release("vault:writer", alive)
+    leases.hold("vault:writer", dead, 60_000)
+    index()
+    assert live()["a.md"].indexed
+
+
+def test_what_changes_while_the_index_is_made_is_seen_afterwards(root):
+    watch = Watch()
+    watch.look()
+    with database.transaction():
+        outbox.answered("vault:writer", "")
+    rung()  # a worker is at it, and has read all files
+    (root / "late.md").write_text("Late.")
+    watch.rest_until = 0
+    watch.look()
+    with database.transaction():
+        outbox.answered("vault:writer", "")
+    watch.rest_until = 0
+    watch.look()
+    assert waiting() == ["vault:writer"]
+
+
+def test_a_rebuild_that_is_asked_for_meanwhile_is_not_answered_by_the_one_before(root, monkeypatch):
+    (root / "a.md").write_text("By hand.")
+    embed = memory_index.embed
+
+    def embedding(found):
+        with database.transaction():
+            memory_index.reindex("writer", full=True)
+        monkeypatch.setattr(memory_index, "embed", embed)
+        return embed(found)
+
+    rung()
+    monkeypatch.setattr(memory_index, "embed", embedding)
+    index()
+    assert waiting() == ["vault:writer"]
+    index()
+    assert waiting() == []
+
+
+def test_a_worker_that_stops_leaves_the_rest_to_the_next_one(root, monkeypatch):
+    monkeypatch.setattr(memory_index, "BATCH", 2)
+    for n in range(5):
+        (root / f"{n}.md").write_text(f"Note {n}.")
+    rung()
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Process, "stopping", True)
+        index()
+    assert waiting() == ["vault:writer"] and sum(memory.indexed for memory in live().values()) == 2
+    index()
+    assert waiting() == [] and all(memory.indexed for memory in live().values())
 
 
 # --- writers ---
