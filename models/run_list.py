@@ -16,7 +16,7 @@ FIRST, PAST = "run_", "run_~"  # around every id
 SLACK_MS = 60_000  # how far `created_at` may be from the time in the id
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # of a ULID
 RUN_ID = re.compile(rf"run_[{ALPHABET}]{{26}}")
-EQUALITIES = ("pipeline_id", "project_id", "parent_run_id", "schedule_id")
+EQUALITIES = ("pipeline_id", "project_id", "parent_run_id", "schedule_id", "error_code")
 LISTED = ", ".join(COLUMNS)
 
 
@@ -28,6 +28,7 @@ class Filters:
     project_id: str | None = None  # or "none"
     parent_run_id: str | None = None  # or "none"
     schedule_id: str | None = None
+    error_code: str | None = None  # why it failed
     status: Sequence[str] = ()
     agent_id: str | None = None
     tag: Sequence[str] = ()

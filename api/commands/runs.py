@@ -11,7 +11,8 @@ from api.client import Client
 from api.commands.output import AsJson, ago, out, print_json
 from api.terminal import Follower, styled, table
 
-app = typer.Typer(help="Runs: list, show, follow, pause, resume, cancel, restart, fork, why.", no_args_is_help=True)
+HELP = "Runs: list, show, follow, pause, resume, cancel, restart, requeue, fork, why."
+app = typer.Typer(help=HELP, no_args_is_help=True)
 
 
 def run(
@@ -43,11 +44,12 @@ def _follow(client: Client, run_id: str) -> None:
 def list_runs(
     status: Annotated[str | None, typer.Option(help="Only these, comma-separated.")] = None,
     pipeline: Annotated[str | None, typer.Option(help="Only of this pipeline.")] = None,
+    error: Annotated[str | None, typer.Option(help="Only those that failed for this reason (its code).")] = None,
     limit: Annotated[int, typer.Option(help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
-    answer = Client().get("/v1/runs", status=status, pipeline_id=pipeline, limit=limit)
+    answer = Client().get("/v1/runs", status=status, pipeline_id=pipeline, error_code=error, limit=limit)
     if as_json:
         print_json(answer)
         return
@@ -93,6 +95,24 @@ def restart_run(
     client.post(f"/v1/runs/{run_id}/restart", {"from": from_} | ({"context": context} if context else {}))
     if Follower(out).follow(client.events(run_id, before)) != "completed":
         raise typer.Exit(1)
+
+
+@app.command("requeue")
+def requeue_runs(
+    error: Annotated[str, typer.Option(help="Why they failed (its code).")] = "worker_lost",
+    pipeline: Annotated[str | None, typer.Option(help="Only of this pipeline.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list them.")] = False,
+) -> None:
+    """Restart the runs that failed for a reason, such as lost workers, from what failed."""
+    wanted = {"error_code": error, "pipeline_id": pipeline}
+    answer = Client().post(
+        "/v1/runs/bulk", {"action": "restart", "filter": wanted, "from": "failed", "max": 1000, "dry_run": dry_run}
+    )
+    rows = ((r["run_id"], r["status"], r["code"] or "") for r in answer["results"])
+    out.print(table(["run", "status", "refused"], rows))
+    out.print(f"{answer['matched']} found" + ("" if dry_run else f", {answer['done']} restarted"))
+    if answer["more"]:
+        out.print("There are more: run it again.")
 
 
 @app.command("output")

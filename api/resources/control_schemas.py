@@ -55,6 +55,7 @@ class BulkFilterSchema(RequestSchema):
     status = fields.List(fields.Str(validate=validate.OneOf([str(status) for status in RunStatus])), allow_none=True)
     pipeline_id = slug(allow_none=True)
     project_id = fields.Str(allow_none=True, metadata={"description": "none: without a project"})
+    error_code = fields.Str(allow_none=True, metadata={"description": "Why they failed, such as worker_lost"})
     tag = fields.Str(allow_none=True, validate=validate.Regexp(TAG))
     q = fields.Str(allow_none=True, validate=validate.Length(2, 200))
     created_after = integer(0, MAX_SAFE, allow_none=True)

@@ -151,6 +151,7 @@ class RunFilterSchema(PeriodSchema, PageSchema):
     agent_id = fields.Str()
     parent_run_id = fields.Str(metadata={"description": "none: without sub-runs"})
     schedule_id = fields.Str()
+    error_code = fields.Str(metadata={"description": "Why they failed, such as worker_lost"})
     tag = fields.List(fields.Str(), load_default=list, validate=validate.Length(max=20))
     q = fields.Str(validate=validate.Length(2, 200), metadata={"description": "Words, each as the start of a word"})
     include = fields.Str(load_default=None, validate=validate.OneOf(["outputs"]))

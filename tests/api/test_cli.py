@@ -44,6 +44,16 @@ def test_a_run_is_paused_and_resumed(djinnbot, run_id):
     assert djinnbot("runs", "resume", run_id).strip() == f"{run_id} pending"
 
 
+def test_dead_runs_are_listed_and_restarted(djinnbot):
+    dead = factories.run(status="failed", error_code="worker_lost", failed_step="FIX")
+    factories.visit(dead, "FIX", status="failed", error_code="worker_lost")
+    assert dead in djinnbot("runs", "list", "--error", "worker_lost")
+    assert "1 found" in djinnbot("runs", "requeue", "--dry-run")
+    printed = djinnbot("runs", "requeue")
+    assert dead in printed and "1 found, 1 restarted" in printed
+    assert "0 found, 0 restarted" in djinnbot("runs", "requeue")
+
+
 def test_a_run_says_why_it_waits(djinnbot, run_id):
     assert djinnbot("runs", "why", run_id).startswith(f"{run_id} pending: ")
     assert '"reasons"' in djinnbot("runs", "why", run_id, "--json")

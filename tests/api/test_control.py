@@ -177,6 +177,8 @@ def test_dead_runs_are_found_and_restarted(api):
     child = factories.run(status="failed", parent_run_id="run_p")
     assert [run["error_code"] for run in api.get("/v1/runs?status=failed&parent_run_id=none").json] == ["worker_lost"]
     assert [run["id"] for run in api.get("/v1/runs?status=failed&q=lost worker").json] == [dead]
+    assert [run["id"] for run in api.get("/v1/runs?error_code=worker_lost").json] == [dead]
+    assert bulk(api, "restart", {"error_code": "worker_lost"}, dry_run=True)["results"][0]["run_id"] == dead
     answer = bulk(api, "restart", {"pipeline_id": "two", "status": ["failed", "failed"]}, **{"from": "failed"})
     assert [(result["run_id"], result["code"]) for result in answer["results"]] == [(dead, None), (child, "child_run")]
     assert (api.get(f"/v1/runs/{dead}").json["epoch"], answer["done"], answer["failed"]) == (2, 1, 1)
