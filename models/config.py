@@ -9,11 +9,13 @@ import functools
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from environs import Env, validate
 
 SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_PRIVATE_KEY")  # of variables whose values are never written
 SIGNING = ("GITHUB_APP_WEBHOOK_SECRET", "GITHUB_WEBHOOK_SECRET")  # comma-separated: two while one replaces the other
+GITHUB = "https://github.com"
 EMBEDDINGS = ("minilm", "static")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -118,6 +120,12 @@ class Config:
         if self.mcp_stdio_enabled is not None:
             return self.mcp_stdio_enabled
         return self.auth_enabled and self.host in LOOPBACK
+
+    @property
+    def github_url(self) -> str:
+        """Of GitHub's pages: an Enterprise Server has them where its API is."""
+        api = urlsplit(self.github_api_url)
+        return GITHUB if api.hostname == "api.github.com" else f"{api.scheme}://{api.netloc}"
 
     @property
     def base_url(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models import deliveries, github_apps, github_cache
+from models import config, deliveries, github_apps, github_cache
 from models.github_apps import APP, NONE, PAT, Identity
 
 FRESH_MS = 60_000  # of a check
@@ -54,7 +54,8 @@ def _greeting(us: Identity, known: dict[str, Any]) -> str:
 
 
 def installation_url(slug: str) -> str:
-    return f"https://github.com/apps/{slug}/installations/new"
+    base = config.get().github_url
+    return f"{base}/{'apps' if base == config.GITHUB else 'github-apps'}/{slug}/installations/new"
 
 
 def installations() -> list[dict[str, Any]]:

@@ -131,8 +131,7 @@ def address(repository: str) -> str:
 
 def is_ours(repository: str) -> bool:
     """Whether GitHub's credentials are for the host of this repository, and for no other one."""
-    api = http.origin(config.get().github_api_url)
-    ours = ("https", "github.com", 443) if api[1] == "api.github.com" else api
+    ours = http.origin(config.get().github_url)
     return github_apps.is_configured() and http.origin(address(repository)) == ours
 
 

@@ -12,7 +12,7 @@ from api.audited import recorded
 from api.blueprint import Blueprint, needs
 from api.resources import github_schemas as schemas
 from api.resources.github import asked
-from models import github_cache, github_views, tokens
+from models import config, github_cache, github_views, tokens
 from models.base import now_ms
 from models.errors import Forbidden, OutsideError
 
@@ -34,7 +34,7 @@ class GitHubManifest(MethodView):
         with recorded("github.manifest", "github", "app"):
             github_cache.put(_name(state), {"by": g.token.name})
         owner = f"organizations/{query['organization']}/" if query["organization"] else ""
-        url = f"https://github.com/{owner}settings/apps/new?state={state}"
+        url = f"{config.get().github_url}/{owner}settings/apps/new?state={state}"
         return {"url": url, "manifest": manifest(request.host_url), "state": state, "expires_at": now_ms() + STATE_MS}
 
 

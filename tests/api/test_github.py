@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from models import audit, config, database, github_apps, github_cache, tokens, workers
+from models import audit, config, database, github_apps, github_cache, github_views, tokens, workers
 from models.outbox import Outbox
 from models.runs import Run, RunInput
 from tests.api.conftest import on_sqlite
@@ -108,12 +108,24 @@ def test_unconfigured_there_are_none(api):
 # --- the state ---
 
 
+@pytest.mark.parametrize(
+    ("api_url", "url", "installation"),
+    [
+        ("https://api.github.com", "https://github.com", "https://github.com/apps/djinn/installations/new"),
+        ("https://hub.test/api/v3", "https://hub.test", "https://hub.test/github-apps/djinn/installations/new"),
+    ],
+)
+def test_pages_are_those_of_the_server_whose_api_is_asked(settings, api_url, url, installation):
+    environment(settings, GITHUB_API_URL=api_url)
+    assert (config.get().github_url, github_views.installation_url("djinn")) == (url, installation)
+
+
 def test_the_state_comes_from_a_real_call_and_is_kept_for_a_minute(api, worker):
     first, again = (api.get("/v1/github/app/status").json for _ in range(2))
     assert (first["configured"], first["healthy"], first["mode"]) == (True, True, "app")
     assert (first["app_id"], first["app_slug"], first["app_name"], first["installations"]) == (42, "djinn", "Djinn", 2)
     assert first["rate_limit"]["limit"] == 5000 and first["missing"] == ["GITHUB_APP_WEBHOOK_SECRET"]
-    assert first["installation_url"] == "https://github.com/apps/djinn/installations/new"
+    assert first["installation_url"] == f"{config.get().github_url}/github-apps/djinn/installations/new"
     assert (first["cached"], again["cached"], len(worker.calls("GET", "^/app$"))) == (False, True, 1)
     api.get("/v1/github/app/status?refresh=true")
     assert len(worker.calls("GET", "^/app$")) == 2
@@ -214,7 +226,7 @@ def test_an_app_is_made_with_a_manifest_and_its_secrets_are_shown_to_nobody(api,
     environment(settings, GITHUB_APP_ID="", GITHUB_APP_PRIVATE_KEY="")
     given = api.get("/v1/github/manifest").json
     assert given["manifest"]["redirect_url"] == "http://localhost/v1/github/manifest/callback"
-    assert given["url"].startswith("https://github.com/settings/apps/new?state=")
+    assert given["url"].startswith(f"{config.get().github_url}/settings/apps/new?state=")
     back = f"/v1/github/manifest/callback?code=good&state={given['state']}"
     foreign = {"Sec-Fetch-Site": "cross-site"}
     assert anyone.get(back, headers=foreign).status_code == 403
