@@ -23,6 +23,7 @@ db = DatabaseProxy()
 _hooks = threading.local()
 
 POOL_SIZE = 40  # connections per process
+LONGEST_LIFE = 120  # seconds of a connection: those that a burst needed, with their caches, do not stay for ever
 ROWS_PER_INSERT = 100
 UNREACHABLE = (peewee.OperationalError, peewee.InterfaceError)
 AWAY = "database_unavailable"  # code of the error that every use of it raises while it is away
@@ -65,16 +66,16 @@ def _sqlite(path: str, synchronous: str, pool_size: int) -> peewee.Database:
         "cache_size": -2000,
         "journal_size_limit": WAL_BYTES,
     }
-    return PooledSqliteDatabase(
-        path, max_connections=pool_size, timeout=10, pragmas=pragmas, check_same_thread=False, autoconnect=True
-    )
+    pool = {"max_connections": pool_size, "stale_timeout": LONGEST_LIFE, "timeout": 10}
+    return PooledSqliteDatabase(path, pragmas=pragmas, check_same_thread=False, autoconnect=True, **pool)
 
 
 def _postgres(url: str, pool_size: int) -> peewee.Database:
     from models.postgres import PooledPostgres
 
     options = parse(url)
-    return PooledPostgres(options.pop("database"), max_connections=pool_size, timeout=10, connect_timeout=5, **options)
+    pool = {"max_connections": pool_size, "stale_timeout": LONGEST_LIFE, "timeout": 10}
+    return PooledPostgres(options.pop("database"), connect_timeout=5, **pool, **options)
 
 
 def dialect() -> str:
