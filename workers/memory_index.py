@@ -62,10 +62,10 @@ def _takes_turn(name: str, owner: str) -> bool:
 
 def _bring_up(vault: str, owner: str) -> int | None:
     """The generation that is complete now; None if this worker had to stop."""
+    with database.transaction():
+        generation = memory_vaults.begin(vault)
     change_models(vault)
     take_over(vault)
-    with database.connection():
-        generation = memory_vaults.generation(vault)
     while embed(memories_without_vectors(vault)):
         if Process.stopping:
             return None
@@ -98,8 +98,6 @@ def change_models(vault: str) -> None:
         made_by = memory_vaults.embedder(vault)
     if embedder is None or made_by == embedder.name:
         return
-    with database.transaction():
-        memory_vaults.begin(vault)
     while _drop_some(vault):
         pass
     with database.transaction():

@@ -236,18 +236,20 @@ def test_what_changes_while_the_index_is_made_is_seen_afterwards(root):
     assert waiting() == ["vault:writer"]
 
 
-def test_a_rebuild_that_is_asked_for_meanwhile_is_not_answered_by_the_one_before(root, monkeypatch):
+@pytest.mark.parametrize("part", ["take_over", "embed"])
+def test_a_rebuild_that_is_asked_for_meanwhile_is_not_answered_by_the_one_before(root, monkeypatch, part):
     (root / "a.md").write_text("By hand.")
-    embed = memory_index.embed
+    whole = getattr(memory_index, part)
 
-    def embedding(found):
+    def interrupted(given):
+        done = whole(given)
         with database.transaction():
             memory_index.reindex("writer", full=True)
-        monkeypatch.setattr(memory_index, "embed", embed)
-        return embed(found)
+        monkeypatch.setattr(memory_index, part, whole)
+        return done
 
     rung()
-    monkeypatch.setattr(memory_index, "embed", embedding)
+    monkeypatch.setattr(memory_index, part, interrupted)
     index()
     assert waiting() == ["vault:writer"]
     index()
